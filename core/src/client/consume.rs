@@ -1,0 +1,239 @@
+//! Consuming by hand: receive, ack, nack, finish.
+
+use std::time::Duration;
+
+use futures_util::future::try_join_all;
+
+use super::subscribe::member;
+use super::{Client, queue_and_consumer};
+use crate::connect::TransactionStatus;
+use crate::error::{Error, Kind, Result};
+use crate::executor::{Param, Rows, Statement};
+use crate::message::Message;
+
+/// The columns in binary, and as text for drivers that hand out text; the call goes between the halves.
+macro_rules! receiving {
+    ($call:literal) => {
+        (
+            concat!(
+                "select msg_id::text, batch_id::text, type, payload, retry_count::text,",
+                " (extract(epoch from created_at) * 1000000)::bigint::text, extra1, extra2, extra3, extra4 from ",
+                $call
+            ),
+            concat!(
+                "select msg_id, batch_id, type, payload, retry_count, created_at, extra1, extra2, extra3, extra4 from ",
+                $call
+            ),
+        )
+    };
+}
+
+const RECEIVE: (&str, &str) = receiving!("pgque.receive($1, $2, $3::integer)");
+const RECEIVE_COOP: (&str, &str) = receiving!("pgque.receive_coop($1, $2, $3, $4::integer, $5::interval)");
+const ACK: &str = "select pgque.ack($1::bigint)::text";
+// The engine reads the event again by its id, so that nothing else of the message has to travel.
+const NACK: &str = "select pgque.nack($1::bigint, \
+     row($2::bigint, null, null, null, null, null, null, null, null, null)::pgque.message, $3::interval, $4)::text";
+const FINISH: &str = "select pgque.finish($1::bigint, $2::bigint[], $3::interval[], $4::boolean[], $5::text[])::text";
+
+/// The default of `max_messages` in calls by hand.
+pub const MAX_MESSAGES_DEFAULT: i64 = 100;
+/// The default delay of a retry.
+pub const RETRY_AFTER_DEFAULT: Duration = Duration::from_secs(60);
+
+/// A length of time as the caller gave it.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Interval {
+    Seconds(f64),
+    /// PostgreSQL interval text, for instance `5 minutes`.
+    Text(String),
+}
+
+impl From<Duration> for Interval {
+    fn from(duration: Duration) -> Interval {
+        Interval::Seconds(duration.as_secs_f64())
+    }
+}
+
+impl Interval {
+    /// The interval as PostgreSQL reads it. Refuses what is not a finite, non-negative number that fits.
+    pub(crate) fn to_sql(&self, op: &'static str, argument: &str) -> Result<String> {
+        match self {
+            Interval::Text(text) => Ok(text.clone()),
+            Interval::Seconds(s) if (0.0..=f64::from(i32::MAX)).contains(s) => Ok(format!("{s} seconds")),
+            Interval::Seconds(s) => {
+                let message = format!("{argument} must be between 0 and 2147483647 seconds, got {s}");
+                Err(Error::invalid(op, message))
+            }
+        }
+    }
+}
+
+/// What becomes of one message when its batch is finished.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Verdict {
+    Ack,
+    /// Deliver again after the delay; past the queue's `max_retries` the message is dead-lettered.
+    /// `None` means the consumer's `retry_after`, or 60 s by hand.
+    Retry {
+        after: Option<Interval>,
+        reason: Option<String>,
+    },
+    /// Dead-letter now.
+    Dead {
+        reason: Option<String>,
+    },
+}
+
+impl Client {
+    /// Gives the open batch of the consumer, or opens the next one; empty when there is none.
+    ///
+    /// A batch is whole or not at all: with more than `max_messages` in it the call fails with `overflow` and
+    /// nothing is advanced. Until it is acknowledged the same batch comes again.
+    pub async fn receive(&self, queue: &str, consumer: &str, max_messages: i64) -> Result<Vec<Message>> {
+        let mut params = queue_and_consumer(queue, consumer);
+        params.push(limit("receive", max_messages)?);
+        self.fetch("receive", RECEIVE, params, max_messages).await
+    }
+
+    /// As [`Client::receive`] for one cooperative worker, which is registered on the fly.
+    ///
+    /// With `dead_interval`, the batch of a worker that was not heard of for so long is taken over.
+    pub async fn receive_coop(
+        &self,
+        queue: &str,
+        consumer: &str,
+        subconsumer: &str,
+        max_messages: i64,
+        dead_interval: Option<&Interval>,
+    ) -> Result<Vec<Message>> {
+        let mut params = member(queue, consumer, subconsumer);
+        params.push(limit("receive_coop", max_messages)?);
+        let dead_interval = dead_interval.map(|i| i.to_sql("receive_coop", "dead_interval")).transpose()?;
+        params.push(Param::maybe("dead_interval", dead_interval));
+        self.fetch("receive_coop", RECEIVE_COOP, params, max_messages).await
+    }
+
+    async fn fetch(
+        &self,
+        op: &'static str,
+        (sql, binary): (&'static str, &'static str),
+        params: Vec<Param>,
+        limit: i64,
+    ) -> Result<Vec<Message>> {
+        let statement = Statement { op, sql, sql_binary: Some(binary), params };
+        let rows: Result<Rows> = self.executor.run(statement).await;
+        let overflow = |e: Error| match e.kind() {
+            Kind::Overflow => e.with_configured_limit(limit),
+            _ => e,
+        };
+        rows.map_err(overflow)?.messages()
+    }
+
+    /// Finishes a batch. 1, or 0 if it is unknown, already finished or taken over.
+    pub async fn ack(&self, batch_id: i64) -> Result<i64> {
+        self.number("ack", ACK, vec![Param::int("batch_id", batch_id)]).await
+    }
+
+    /// Has one message of an open batch delivered again after a delay; the batch must still be acknowledged.
+    ///
+    /// Past the queue's `max_retries` the message is dead-lettered with `reason`. Fails with `batch_not_found`
+    /// once the batch is finished.
+    pub async fn nack(&self, batch_id: i64, msg_id: i64, retry_after: &Interval, reason: Option<&str>) -> Result<()> {
+        let params = vec![
+            Param::int("batch_id", batch_id),
+            Param::int("msg_id", msg_id),
+            Param::text("retry_after", retry_after.to_sql("nack", "retry_after")?),
+            Param::maybe("reason", reason.map(str::to_owned)),
+        ];
+        self.number("nack", NACK, params).await.map(drop)
+    }
+
+    /// Settles a batch: what is not named is done, the rest is retried or dead-lettered, all or nothing.
+    ///
+    /// 1, or 0 without any effect if the batch is unknown, already finished or taken over.
+    pub async fn finish(&self, batch_id: i64, verdicts: &[(i64, Verdict)]) -> Result<i64> {
+        let routed: Vec<&(i64, Verdict)> = verdicts.iter().filter(|(_, v)| *v != Verdict::Ack).collect();
+        if routed.is_empty() {
+            return self.ack(batch_id).await;
+        }
+        if self.capabilities().await?.finish {
+            return self.number("finish", FINISH, finish_params(batch_id, &routed)?).await;
+        }
+        self.finish_one_by_one(batch_id, &routed).await
+    }
+
+    /// The way of an engine without `pgque.finish`: nacks and ack in one transaction.
+    async fn finish_one_by_one(&self, batch_id: i64, routed: &[&(i64, Verdict)]) -> Result<i64> {
+        let ours = self.connection().filter(|c| c.transaction_status() == TransactionStatus::Idle);
+        if let Some(connection) = ours {
+            connection.begin().await?;
+        }
+        let result = self.nack_and_ack(batch_id, routed).await;
+        match (ours, result) {
+            (None, result) => result,
+            (Some(connection), Ok(done)) => connection.commit().await.map(|()| done),
+            (Some(connection), Err(error)) => {
+                // The loss of the connection rolls back as well; the first error is the one to tell.
+                let _ = connection.rollback().await;
+                match error.kind() {
+                    Kind::BatchNotFound => Ok(0),
+                    _ => Err(error),
+                }
+            }
+        }
+    }
+
+    async fn nack_and_ack(&self, batch_id: i64, routed: &[&(i64, Verdict)]) -> Result<i64> {
+        let nack = async |msg_id: i64, verdict: &Verdict| match verdict {
+            Verdict::Ack => Ok(()),
+            Verdict::Retry { after, reason } => {
+                let after = after.clone().unwrap_or_else(|| RETRY_AFTER_DEFAULT.into());
+                self.nack(batch_id, msg_id, &after, reason.as_deref()).await
+            }
+            Verdict::Dead { .. } => Err(Error::new(
+                Kind::NotInstalled,
+                "finish",
+                "this engine cannot dead-letter at once; upgrade it with `pgque install` or retry instead",
+            )),
+        };
+        try_join_all(routed.iter().map(|(id, verdict)| nack(*id, verdict))).await?;
+        self.ack(batch_id).await
+    }
+}
+
+fn finish_params(batch_id: i64, routed: &[&(i64, Verdict)]) -> Result<Vec<Param>> {
+    let (mut ids, mut after, mut dead, mut reasons) = (vec![], vec![], vec![], vec![]);
+    for (msg_id, verdict) in routed {
+        let (delay, is_dead, reason) = match verdict {
+            Verdict::Ack => continue,
+            Verdict::Retry { after, reason } => {
+                // NULL is 60 s to the engine as well.
+                let after = after.as_ref().map(|a| a.to_sql("finish", "after")).transpose()?;
+                (after, false, reason)
+            }
+            Verdict::Dead { reason } => (None, true, reason),
+        };
+        ids.push(Some(msg_id.to_string()));
+        after.push(delay);
+        dead.push(Some(is_dead.to_string()));
+        reasons.push(reason.clone());
+    }
+    Ok(vec![
+        Param::int("batch_id", batch_id),
+        Param::array("msg_ids", ids),
+        Param::array("retry_after", after),
+        Param::array("dead", dead),
+        Param::array("reasons", reasons),
+    ])
+}
+
+fn limit(op: &'static str, max_messages: i64) -> Result<Param> {
+    match max_messages {
+        1..=0x7fff_ffff => Ok(Param::int("max_messages", max_messages)),
+        _ => {
+            let message = format!("max_messages must be between 1 and 2147483647, got {max_messages}");
+            Err(Error::invalid(op, message))
+        }
+    }
+}

@@ -1,0 +1,281 @@
+//! A connection with transactions: what a typed call, a raw statement and a listener share.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Mutex as AsyncMutex;
+use tokio_postgres::types::Type;
+use tokio_postgres::{NoTls, Row};
+
+use super::session::{Notification, Session};
+use super::settings::Settings;
+use crate::error::{Error, Kind, Result};
+use crate::executor::{Param, ParamValue};
+use crate::value::{self, ResultSet, TextParam};
+
+/// Where the connection stands between statements.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TransactionStatus {
+    Idle,
+    /// A transaction is open.
+    Active,
+    /// A statement of the open transaction failed; only `rollback` is left.
+    Failed,
+}
+
+/// One connection to the server. Clones share it; calls from many threads or tasks are pipelined.
+///
+/// In autocommit a lost connection is replaced at the next call, for nothing of it was worth keeping;
+/// with a transaction open, or autocommit off, the loss stays visible until the connection is closed.
+#[derive(Clone)]
+pub struct Connection(Arc<Shared>);
+
+struct Shared {
+    settings: Settings,
+    pid: u32,
+    /// `None` once closed by the caller.
+    session: AsyncMutex<Option<Arc<Session>>>,
+    state: Mutex<State>,
+}
+
+#[derive(Clone, Copy)]
+struct State {
+    autocommit: bool,
+    transaction: TransactionStatus,
+    closed: bool,
+}
+
+impl Connection {
+    pub async fn open(settings: Settings) -> Result<Connection> {
+        let session = Session::open(&settings).await?;
+        let state = State { autocommit: settings.autocommit, transaction: TransactionStatus::Idle, closed: false };
+        Ok(Connection(Arc::new(Shared {
+            settings,
+            pid: std::process::id(),
+            session: AsyncMutex::new(Some(Arc::new(session))),
+            state: Mutex::new(state),
+        })))
+    }
+
+    pub fn autocommit(&self) -> bool {
+        self.state(|s| s.autocommit)
+    }
+
+    /// Fails with `conflict` while a transaction is open.
+    pub fn set_autocommit(&self, on: bool) -> Result<()> {
+        self.state(|s| match s.transaction {
+            TransactionStatus::Idle => {
+                s.autocommit = on;
+                Ok(())
+            }
+            _ => Err(Error::new(Kind::Conflict, "set_autocommit", "a transaction is open; commit or roll back first")),
+        })
+    }
+
+    pub fn transaction_status(&self) -> TransactionStatus {
+        self.state(|s| s.transaction)
+    }
+
+    /// Whether `close` was called, or the connection is lost.
+    pub fn is_closed(&self) -> bool {
+        let lost = || match self.0.session.try_lock() {
+            Ok(session) => session.as_ref().is_none_or(|s| s.closed_reason().is_some()),
+            Err(_) => false,
+        };
+        self.state(|s| s.closed) || lost()
+    }
+
+    /// Closes the connection; an open transaction is rolled back by the server. Twice is fine.
+    pub async fn close(&self) {
+        let open = !self.state(|s| std::mem::replace(&mut s.closed, true));
+        if open && self.0.pid == std::process::id() {
+            // The last statement in flight holds the last reference; the socket closes after it.
+            self.0.session.lock().await.take();
+        }
+    }
+
+    /// Opens a transaction, also when autocommit is on. Fails with `conflict` inside one.
+    pub async fn begin(&self) -> Result<()> {
+        let idle = self.state(|s| {
+            let idle = s.transaction == TransactionStatus::Idle;
+            if idle {
+                s.transaction = TransactionStatus::Active;
+            }
+            idle
+        });
+        if !idle {
+            return Err(Error::new(Kind::Conflict, "begin", "a transaction is already open"));
+        }
+        let session = self.session("begin").await.inspect_err(|_| self.set(TransactionStatus::Idle))?;
+        let result = session.client.batch_execute("begin").await;
+        result.map_err(|e| {
+            self.set(TransactionStatus::Idle);
+            Error::from_driver("begin", e)
+        })
+    }
+
+    /// Commits; without an open transaction nothing happens.
+    ///
+    /// A transaction in which a statement failed cannot be committed: it is rolled back and the call fails,
+    /// where PostgreSQL's own COMMIT would roll back and report success.
+    pub async fn commit(&self) -> Result<()> {
+        if self.transaction_status() == TransactionStatus::Idle {
+            return self.session("commit").await.map(drop);
+        }
+        let session = self.session("commit").await?;
+        // The bare SELECT fails in an aborted transaction, so that COMMIT is never reached there.
+        let result = session.client.batch_execute("select; commit").await;
+        if let Err(error) = result {
+            // A failed COMMIT (deferred constraint, serialisation) has ended the transaction already.
+            let _ = session.client.batch_execute("rollback").await;
+            self.set(TransactionStatus::Idle);
+            return Err(Error::from_driver("commit", error));
+        }
+        self.set(TransactionStatus::Idle);
+        Ok(())
+    }
+
+    /// Rolls back; without an open transaction nothing happens.
+    pub async fn rollback(&self) -> Result<()> {
+        if self.transaction_status() == TransactionStatus::Idle {
+            return self.session("rollback").await.map(drop);
+        }
+        let session = self.session("rollback").await?;
+        let result = session.client.batch_execute("rollback").await;
+        self.set(TransactionStatus::Idle);
+        result.map_err(|e| Error::from_driver("rollback", e))
+    }
+
+    /// Runs any one statement. Parameters are text or NULL and are written `$1`, `$2` …
+    ///
+    /// Do not send BEGIN, COMMIT or ROLLBACK this way: use the methods, which keep count.
+    pub async fn execute(&self, sql: &str, params: &[Option<String>]) -> Result<ResultSet> {
+        let params: Vec<Param> = params.iter().map(|p| Param::maybe("parameter", p.clone())).collect();
+        let session = self.enter("execute").await?;
+        let result = value::run(&session.client, sql, &bind(&params)).await;
+        self.leave(result)
+    }
+
+    /// Runs several statements, separated by semicolons, without parameters or results.
+    pub async fn execute_script(&self, sql: &str) -> Result<()> {
+        let session = self.enter("execute").await?;
+        let result = session.client.batch_execute(sql).await;
+        self.leave(result.map_err(|e| Error::from_driver("execute", e)))
+    }
+
+    pub async fn listen(&self, channel: &str) -> Result<()> {
+        let sql = format!("listen {}", quote_identifier(channel));
+        self.execute_script(&sql).await
+    }
+
+    pub async fn unlisten(&self, channel: &str) -> Result<()> {
+        let sql = format!("unlisten {}", quote_identifier(channel));
+        self.execute_script(&sql).await
+    }
+
+    /// Waits for a notification; `None` when the time is over. Fails when the connection ends.
+    pub async fn notification(&self, timeout: Duration) -> Result<Option<Notification>> {
+        let session = self.session("notification").await?;
+        match tokio::time::timeout(timeout, session.notification()).await {
+            Ok(notification) => notification.map(Some),
+            Err(_) => Ok(None),
+        }
+    }
+
+    /// Asks the server to end the statement that runs now. The call that runs it fails with `timeout`.
+    pub async fn cancel(&self) -> Result<()> {
+        let session = self.session("cancel").await?;
+        let token = session.client.cancel_token();
+        token.cancel_query(NoTls).await.map_err(|e| Error::from_driver("cancel", e))
+    }
+
+    /// Runs a typed call's statement.
+    pub(crate) async fn run(&self, op: &'static str, sql: &str, params: &[Param]) -> Result<Vec<Row>> {
+        let session = self.enter(op).await?;
+        let bound = bind(params);
+        let result = session.client.query_typed(sql, &value::refs(&bound)).await;
+        self.leave(result.map_err(|e| Error::from_driver(op, e)))
+    }
+
+    /// The live session, with a transaction open if autocommit is off.
+    async fn enter(&self, op: &'static str) -> Result<Arc<Session>> {
+        let session = self.session(op).await?;
+        let must_begin = self.state(|s| {
+            let must = !s.autocommit && s.transaction == TransactionStatus::Idle;
+            if must {
+                s.transaction = TransactionStatus::Active;
+            }
+            must
+        });
+        if must_begin && let Err(error) = session.client.batch_execute("begin").await {
+            self.set(TransactionStatus::Idle);
+            return Err(Error::from_driver(op, error));
+        }
+        Ok(session)
+    }
+
+    /// Notes that the open transaction, if any, has failed.
+    fn leave<T>(&self, result: Result<T>) -> Result<T> {
+        if result.is_err() {
+            self.state(|s| {
+                if s.transaction == TransactionStatus::Active {
+                    s.transaction = TransactionStatus::Failed;
+                }
+            });
+        }
+        result
+    }
+
+    async fn session(&self, op: &'static str) -> Result<Arc<Session>> {
+        if self.0.pid != std::process::id() {
+            let message = "the connection belongs to the process before fork(); connect again in the child";
+            return Err(Error::new(Kind::Closed, op, message));
+        }
+        let State { autocommit, transaction, closed } = self.state(|s| *s);
+        if closed {
+            return Err(self::closed(op));
+        }
+        let mut slot = self.0.session.lock().await;
+        let reason = match slot.as_ref() {
+            None => return Err(self::closed(op)),
+            Some(session) => match session.closed_reason() {
+                None => return Ok(session.clone()),
+                Some(reason) => reason,
+            },
+        };
+        if !self.0.settings.reconnect || !autocommit || transaction != TransactionStatus::Idle {
+            return Err(Error::new(Kind::Connection, op, reason));
+        }
+        let session = Arc::new(Session::open(&self.0.settings).await?);
+        log::debug!(target: "pgque", "reconnected after: {reason}");
+        *slot = Some(session.clone());
+        Ok(session)
+    }
+
+    fn set(&self, transaction: TransactionStatus) {
+        self.state(|s| s.transaction = transaction);
+    }
+
+    fn state<T>(&self, f: impl FnOnce(&mut State) -> T) -> T {
+        f(&mut self.0.state.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Text is sent untyped, so that the server infers the type as it does for a literal.
+fn bind(params: &[Param]) -> Vec<(TextParam<'_>, Type)> {
+    let bind_one = |param: &'_ Param| -> Type {
+        match param.value {
+            ParamValue::Text(_) => Type::UNKNOWN,
+            ParamValue::Array(_) => Type::TEXT_ARRAY,
+        }
+    };
+    params.iter().map(|p| (TextParam(&p.value), bind_one(p))).collect()
+}
+
+fn closed(op: &'static str) -> Error {
+    Error::new(Kind::Closed, op, "the connection is closed; connect again")
+}
+
+fn quote_identifier(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}

@@ -1,0 +1,78 @@
+//! A batch on its way through the handlers, and what they made of it.
+
+use super::options::{ConsumerOptions, UnknownHandlerPolicy};
+use crate::client::{Interval, Verdict};
+use crate::message::Message;
+use crate::policy::route;
+
+/// The messages of one batch, each with the number of its handler.
+#[derive(Debug)]
+pub struct Batch {
+    messages: Vec<Message>,
+    routes: Vec<Option<usize>>,
+}
+
+impl Batch {
+    pub(super) fn new(messages: Vec<Message>, handlers: &[String]) -> Batch {
+        let routes = messages.iter().map(|m| route(handlers, m.event_type.as_deref())).collect();
+        Batch { messages, routes }
+    }
+
+    /// The id under which the batch is open; it changes when another worker takes the batch over.
+    pub fn id(&self) -> i64 {
+        self.messages.first().map_or(0, |m| m.batch_id)
+    }
+
+    pub fn messages(&self) -> &[Message] {
+        &self.messages
+    }
+
+    /// The number of the handler for a message, as [`super::Consumer::on`] gave it; `None` when there is none.
+    pub fn handler(&self, index: usize) -> Option<usize> {
+        self.routes.get(index).copied().flatten()
+    }
+
+    /// The messages that are not simply done, with what becomes of them.
+    pub(super) fn settle(
+        &self,
+        options: &ConsumerOptions,
+        logger: &str,
+        mut verdicts: Vec<Option<Verdict>>,
+    ) -> Vec<(i64, Verdict)> {
+        verdicts.resize(self.messages.len(), None);
+        let judged = self.messages.iter().zip(&self.routes).zip(verdicts);
+        let settled = judged.map(|((message, route), verdict)| {
+            let verdict = match route {
+                None => unknown(options.unknown_handler_policy, logger, message),
+                Some(_) => verdict.unwrap_or_else(no_verdict),
+            };
+            (message.msg_id, with_delay(verdict, &options.retry_after))
+        });
+        settled.filter(|(_, verdict)| *verdict != Verdict::Ack).collect()
+    }
+}
+
+fn unknown(policy: UnknownHandlerPolicy, logger: &str, message: &Message) -> Verdict {
+    let event_type = message.event_type.as_deref().unwrap_or("None");
+    let (word, verdict) = match policy {
+        UnknownHandlerPolicy::Ack => ("acking", Verdict::Ack),
+        UnknownHandlerPolicy::Nack => {
+            let reason = Some(format!("no handler for type={event_type}"));
+            ("nacking", Verdict::Retry { after: None, reason })
+        }
+    };
+    log::warn!(target: logger, "no handler for event type={event_type} ev_id={}; {word}", message.msg_id);
+    verdict
+}
+
+fn no_verdict() -> Verdict {
+    let reason = Some("the handler gave no verdict".to_owned());
+    Verdict::Retry { after: None, reason }
+}
+
+fn with_delay(verdict: Verdict, retry_after: &Interval) -> Verdict {
+    match verdict {
+        Verdict::Retry { after: None, reason } => Verdict::Retry { after: Some(retry_after.clone()), reason },
+        other => other,
+    }
+}

@@ -1,0 +1,81 @@
+//! Tells the other workers of a group that this one lives, while its handlers run.
+
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+
+use super::options::ConsumerOptions;
+use crate::client::{Client, Interval};
+use crate::runtime;
+
+/// Without a `dead_interval` of our own, another worker's is unknown; ten seconds suits any sensible one.
+const INTERVAL_MAX: Duration = Duration::from_secs(10);
+const INTERVAL_MIN: Duration = Duration::from_millis(50);
+
+/// A task on the runtime's own thread, so that a blocked interpreter does not silence it. Ends when dropped.
+pub(super) struct Heartbeat(JoinHandle<()>);
+
+impl Heartbeat {
+    /// `None` for a consumer that is not cooperative.
+    pub(super) fn start(client: Client, options: &ConsumerOptions) -> Option<Heartbeat> {
+        let member = options.subconsumer.clone()?;
+        let (queue, name) = (options.queue.clone(), options.name.clone());
+        let interval = interval(options.dead_interval.as_ref());
+        let beat = async move {
+            loop {
+                tokio::time::sleep(interval).await;
+                if let Err(error) = client.touch_subconsumer(&queue, &name, &member).await {
+                    log::warn!(target: "pgque", "consumer {name}: heart-beat of {member} failed: {error}");
+                }
+            }
+        };
+        Some(Heartbeat(runtime::handle().ok()?.spawn(beat)))
+    }
+}
+
+impl Drop for Heartbeat {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// A third of the time after which the others give us up, so that two beats may be lost.
+fn interval(dead_interval: Option<&Interval>) -> Duration {
+    let seconds = match dead_interval {
+        Some(Interval::Seconds(seconds)) => *seconds,
+        Some(Interval::Text(text)) => text_seconds(text).unwrap_or(0.0),
+        None => f64::INFINITY,
+    };
+    let third = Duration::try_from_secs_f64(seconds / 3.0).unwrap_or(INTERVAL_MAX);
+    third.clamp(INTERVAL_MIN, INTERVAL_MAX)
+}
+
+/// Reads the common forms of interval text; where it cannot, the shortest interval is safe.
+fn text_seconds(text: &str) -> Option<f64> {
+    let mut words = text.split_whitespace();
+    let number: f64 = words.next()?.parse().ok()?;
+    let unit = match words.next()?.trim_end_matches('s') {
+        "m" | "msec" | "millisecond" => 0.001,
+        "sec" | "second" => 1.0,
+        "min" | "minute" => 60.0,
+        "hour" => 3600.0,
+        "day" => 86400.0,
+        _ => return None,
+    };
+    words.next().is_none().then_some(number * unit)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn beats_three_times_within_the_dead_interval() {
+        let of = |text: &str| interval(Some(&Interval::Text(text.into())));
+        assert_eq!(of("3 seconds"), Duration::from_secs(1));
+        assert_eq!(of("600 ms"), Duration::from_millis(200));
+        assert_eq!(of("2 hours"), INTERVAL_MAX);
+        assert_eq!(of("00:00:03"), INTERVAL_MIN);
+        assert_eq!(interval(None), INTERVAL_MAX);
+    }
+}

@@ -1,0 +1,272 @@
+//! The loop that fetches batches, waits, reconnects and finishes; handlers run outside of it.
+
+mod batch;
+mod heartbeat;
+mod options;
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Mutex as AsyncMutex, watch};
+
+pub use batch::Batch;
+pub use options::{ConsumerOptions, UnknownHandlerPolicy};
+
+use crate::client::{Client, Verdict};
+use crate::connect::{Connection, Settings};
+use crate::error::{Error, Kind, Result};
+use crate::message::Message;
+use crate::policy::{Backoff, ends_loop};
+use heartbeat::Heartbeat;
+
+/// Why [`Consumer::next`] came back.
+#[derive(Debug)]
+pub enum Next {
+    /// Messages to handle; give the batch to [`Consumer::finish`] with the verdicts.
+    Batch(Arc<Batch>),
+    /// Nothing within the time limit.
+    Idle,
+    /// `stop` was called. The consumer may be used again.
+    Stopped,
+}
+
+/// Receives batches and finishes them, for handlers that the caller runs in between.
+///
+/// No transaction is open while they run. Delivery is at least once: a batch that was not finished, for whatever
+/// reason, comes again. A lost connection is replaced, with growing delays, for as long as it takes; errors that
+/// time cannot mend (no such consumer, overflow, no permission) are returned.
+///
+/// Clones share the consumer. `next` and `finish` are for one task at a time; `stop` is for any thread.
+#[derive(Clone)]
+pub struct Consumer(Arc<Shared>);
+
+struct Shared {
+    settings: Settings,
+    options: ConsumerOptions,
+    logger: String,
+    handlers: Mutex<Vec<String>>,
+    stop: watch::Sender<bool>,
+    work: AsyncMutex<Work>,
+}
+
+struct Work {
+    client: Option<Client>,
+    heartbeat: Option<Heartbeat>,
+    backoff: Backoff,
+    /// Set after a failure: how long to leave the server alone.
+    pause: Option<Duration>,
+    /// Whether to wait for news before asking again.
+    drained: bool,
+}
+
+impl Consumer {
+    /// Fails with `configuration` if the settings or options are wrong. Connects only at the first `next`.
+    pub fn new(settings: Settings, options: ConsumerOptions) -> Result<Consumer> {
+        options.check()?;
+        let work = Work { client: None, heartbeat: None, backoff: Backoff::new(), pause: None, drained: false };
+        Ok(Consumer(Arc::new(Shared {
+            settings: settings.autocommit(true),
+            logger: format!("pgque.consumer.{}", options.name),
+            options,
+            handlers: Mutex::default(),
+            stop: watch::Sender::new(false),
+            work: AsyncMutex::new(work),
+        })))
+    }
+
+    pub fn options(&self) -> &ConsumerOptions {
+        &self.0.options
+    }
+
+    /// Names a type to handle, `*` for all that have no handler of their own. The number of the handler; the
+    /// same type gets the same number again.
+    pub fn on(&self, event_type: &str) -> usize {
+        let mut handlers = self.0.handlers.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = handlers.iter().position(|h| h == event_type);
+        known.unwrap_or_else(|| {
+            handlers.push(event_type.to_owned());
+            handlers.len() - 1
+        })
+    }
+
+    /// Ends the current or the next wait at once, also when called before `next`. From any thread.
+    pub fn stop(&self) {
+        self.0.stop.send_replace(true);
+    }
+
+    /// Whether `stop` was called and not yet answered by [`Next::Stopped`].
+    pub fn is_stopping(&self) -> bool {
+        *self.0.stop.borrow()
+    }
+
+    /// Waits for the next batch, or for `limit` if one is given.
+    pub async fn next(&self, limit: Option<Duration>) -> Result<Next> {
+        let mut work = self.0.work.lock().await;
+        let mut stop = self.0.stop.subscribe();
+        let next = tokio::select! {
+            biased;
+            _ = stop.wait_for(|stop| *stop) => Ok(Next::Stopped),
+            next = self.fetch(&mut work) => next,
+            () = sleep(limit) => Ok(Next::Idle),
+        };
+        match &next {
+            Ok(Next::Stopped) => {
+                self.leave(&mut work).await;
+                self.0.stop.send_replace(false);
+                log::info!(target: "pgque", "consumer {} stopped", self.0.options.name);
+            }
+            Err(_) => self.leave(&mut work).await,
+            _ => {}
+        }
+        next
+    }
+
+    /// Settles a batch: one verdict for each message, in order. A missing one counts as failed, except that a
+    /// message without a handler follows `unknown_handler_policy`.
+    ///
+    /// Retries and acknowledgement are one step. If it cannot be taken the batch stays open, comes again, and
+    /// this is logged; only errors that time cannot mend are returned.
+    pub async fn finish(&self, batch: &Batch, verdicts: Vec<Option<Verdict>>) -> Result<()> {
+        let mut work = self.0.work.lock().await;
+        work.heartbeat = None;
+        let settled = batch.settle(&self.0.options, &self.0.logger, verdicts);
+        let result = match &work.client {
+            Some(client) => client.finish(batch.id(), &settled).await,
+            None => Err(Error::new(Kind::Connection, "finish", "the connection was lost")),
+        };
+        match result {
+            Ok(0) => {
+                let id = batch.id();
+                log::warn!(
+                    target: "pgque",
+                    "pgque: ack batch {id} returned 0 -- stale or double ack (batch already finished or not found)"
+                );
+                Ok(())
+            }
+            Ok(_) => Ok(()),
+            Err(error) if ends_loop(&error) => {
+                self.leave(&mut work).await;
+                Err(error)
+            }
+            Err(error) => {
+                let id = batch.id();
+                log::error!(target: &self.0.logger, "batch {id} not finished, it will be redelivered: {error}");
+                self.retreat(&mut work, &error).await;
+                Ok(())
+            }
+        }
+    }
+
+    /// Handles batches until `stop`: the handler gets its number and the message, and answers a verdict.
+    pub async fn run(&self, mut handler: impl AsyncFnMut(usize, &Message) -> Verdict) -> Result<()> {
+        while let Next::Batch(batch) = self.next(None).await? {
+            let mut verdicts = Vec::with_capacity(batch.messages().len());
+            for (i, message) in batch.messages().iter().enumerate() {
+                verdicts.push(match batch.handler(i) {
+                    Some(number) => Some(handler(number, message).await),
+                    None => None,
+                });
+            }
+            self.finish(&batch, verdicts).await?;
+        }
+        Ok(())
+    }
+
+    /// Gives up the connection. An unfinished batch comes again.
+    pub async fn close(&self) {
+        let mut work = self.0.work.lock().await;
+        self.leave(&mut work).await;
+    }
+
+    /// Goes on until there is a batch or a permanent error.
+    async fn fetch(&self, work: &mut Work) -> Result<Next> {
+        loop {
+            if let Some(pause) = work.pause {
+                tokio::time::sleep(pause).await;
+                work.pause = None;
+            }
+            match self.try_fetch(work).await {
+                Ok(messages) => {
+                    work.backoff = Backoff::new();
+                    work.drained = messages.is_empty();
+                    if work.drained {
+                        continue;
+                    }
+                    return Ok(Next::Batch(self.hand_out(work, messages)));
+                }
+                Err(error) if ends_loop(&error) => return Err(error),
+                Err(error) => self.retreat(work, &error).await,
+            }
+        }
+    }
+
+    /// One look for messages, after a wait for news if there was nothing at the last look.
+    async fn try_fetch(&self, work: &mut Work) -> Result<Vec<Message>> {
+        let client = match &work.client {
+            Some(client) => client.clone(),
+            None => {
+                let client = self.connect().await?;
+                work.drained = false;
+                work.client.insert(client).clone()
+            }
+        };
+        if work.drained {
+            let connection = client.own_connection("consumer")?;
+            if connection.notification(self.0.options.poll_interval).await?.is_some() {
+                // One look serves all notifications that have arrived by now.
+                while connection.notification(Duration::ZERO).await?.is_some() {}
+            }
+        }
+        let ConsumerOptions { queue, name, subconsumer, dead_interval, max_messages, .. } = &self.0.options;
+        match subconsumer {
+            None => client.receive(queue, name, *max_messages).await,
+            Some(member) => client.receive_coop(queue, name, member, *max_messages, dead_interval.as_ref()).await,
+        }
+    }
+
+    async fn connect(&self) -> Result<Client> {
+        let ConsumerOptions { queue, name, poll_interval, .. } = &self.0.options;
+        // A connection that silently replaced itself would have lost its LISTEN.
+        let connection = Connection::open(self.0.settings.clone().reconnect(false)).await?;
+        // Before the first look, so that nothing falls between the two.
+        connection.listen(&format!("pgque_{queue}")).await?;
+        let poll = poll_interval.as_secs_f64();
+        log::info!(target: "pgque", "consumer {name} listening on {queue} (poll={poll:.0}s)");
+        Ok(Client::over(connection))
+    }
+
+    fn hand_out(&self, work: &mut Work, messages: Vec<Message>) -> Arc<Batch> {
+        let handlers = self.0.handlers.lock().unwrap_or_else(PoisonError::into_inner);
+        let batch = Arc::new(Batch::new(messages, &handlers));
+        log::debug!(target: "pgque", "batch {}: {} message(s)", batch.id(), batch.messages().len());
+        work.heartbeat = work.client.clone().and_then(|client| Heartbeat::start(client, &self.0.options));
+        batch
+    }
+
+    /// Drops the connection after a failure and plans a pause.
+    async fn retreat(&self, work: &mut Work, error: &Error) {
+        let delay = work.backoff.next_delay();
+        log::warn!(
+            target: "pgque",
+            "consumer {}: {error}; trying again in {:.1}s",
+            self.0.options.name,
+            delay.as_secs_f64()
+        );
+        self.leave(work).await;
+        work.pause = Some(delay);
+    }
+
+    async fn leave(&self, work: &mut Work) {
+        work.heartbeat = None;
+        if let Some(client) = work.client.take() {
+            client.close().await;
+        }
+    }
+}
+
+async fn sleep(limit: Option<Duration>) {
+    match limit {
+        Some(limit) => tokio::time::sleep(limit).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,186 @@
+//! Who runs a statement: our own connection, or the caller's.
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use crate::connect::Connection;
+use crate::error::{Error, Kind, Result, ServerError};
+
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// One argument, with the name by which an error speaks of it.
+#[derive(Clone, Debug)]
+pub struct Param {
+    pub name: &'static str,
+    pub value: ParamValue,
+}
+
+/// Everything travels as text, so that every driver sends the same thing; the SQL casts.
+#[derive(Clone, Debug)]
+pub enum ParamValue {
+    Text(Option<String>),
+    Array(Vec<Option<String>>),
+}
+
+impl Param {
+    pub fn text(name: &'static str, value: impl Into<String>) -> Param {
+        Param::maybe(name, Some(value.into()))
+    }
+
+    pub fn maybe(name: &'static str, value: Option<String>) -> Param {
+        let value = ParamValue::Text(value);
+        Param { name, value }
+    }
+
+    pub fn int(name: &'static str, value: i64) -> Param {
+        Param::text(name, value.to_string())
+    }
+
+    pub fn array(name: &'static str, value: Vec<Option<String>>) -> Param {
+        let value = ParamValue::Array(value);
+        Param { name, value }
+    }
+
+    /// PostgreSQL text cannot hold a NUL; said here, the caller's transaction survives it.
+    fn check(&self, op: &'static str) -> Result<()> {
+        let has_nul = |v: &Option<String>| v.as_ref().is_some_and(|v| v.contains('\0'));
+        let bad = match &self.value {
+            ParamValue::Text(value) => has_nul(value),
+            ParamValue::Array(values) => values.iter().any(has_nul),
+        };
+        if bad {
+            let message = format!("{} must not contain NUL (0x00) bytes", self.name);
+            return Err(Error::invalid(op, message));
+        }
+        Ok(())
+    }
+
+    /// The form for drivers that know only text: arrays become PostgreSQL array literals.
+    fn into_text(self) -> Option<String> {
+        match self.value {
+            ParamValue::Text(value) => value,
+            ParamValue::Array(values) => Some(array_literal(&values)),
+        }
+    }
+}
+
+fn array_literal(values: &[Option<String>]) -> String {
+    let quoted = |value: &Option<String>| match value {
+        None => "NULL".to_owned(),
+        Some(text) => format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\"")),
+    };
+    format!("{{{}}}", values.iter().map(quoted).collect::<Vec<_>>().join(","))
+}
+
+/// A typed call before it runs.
+#[derive(Clone, Debug)]
+pub struct Statement {
+    /// The operation, as errors name it.
+    pub op: &'static str,
+    /// The text with `$1` placeholders, each used once and in order, and text result columns.
+    pub sql: &'static str,
+    /// The same for our own connection, where binary columns are cheaper to decode than text.
+    pub sql_binary: Option<&'static str>,
+    pub params: Vec<Param>,
+}
+
+/// The rows of an answer, read column by column.
+pub(crate) enum Rows {
+    Own(Vec<tokio_postgres::Row>),
+    Text(Vec<Vec<Option<String>>>),
+}
+
+/// How a driver writes a placeholder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Placeholder {
+    /// `$1`, as PostgreSQL itself and node-postgres.
+    Dollar,
+    /// `%s`, as psycopg.
+    Percent,
+}
+
+/// What a caller's connection answers when a statement fails.
+#[derive(Clone, Debug)]
+pub enum ForeignError {
+    /// The server reported an error.
+    Server(ServerError),
+    /// The connection is lost, closed or unusable.
+    Connection(String),
+}
+
+/// A connection that belongs to the caller: it runs a statement inside whatever transaction is open.
+///
+/// All parameters are text or NULL; all columns must come back as text or NULL.
+pub trait ForeignConnection: Send + Sync {
+    fn placeholder(&self) -> Placeholder;
+
+    fn query<'a>(
+        &'a self,
+        sql: &'a str,
+        params: Vec<Option<String>>,
+    ) -> BoxFuture<'a, Result<Vec<Vec<Option<String>>>, ForeignError>>;
+}
+
+#[derive(Clone)]
+pub(crate) enum Executor {
+    Own(Connection),
+    Foreign(Arc<dyn ForeignConnection>),
+}
+
+impl Executor {
+    pub(crate) async fn run(&self, statement: Statement) -> Result<Rows> {
+        for param in &statement.params {
+            param.check(statement.op)?;
+        }
+        match self {
+            Executor::Own(connection) => {
+                let sql = statement.sql_binary.unwrap_or(statement.sql);
+                let rows = connection.run(statement.op, sql, &statement.params).await?;
+                Ok(Rows::Own(rows))
+            }
+            Executor::Foreign(foreign) => run_foreign(foreign.as_ref(), statement).await,
+        }
+    }
+}
+
+async fn run_foreign(foreign: &dyn ForeignConnection, statement: Statement) -> Result<Rows> {
+    let op = statement.op;
+    let sql = match foreign.placeholder() {
+        Placeholder::Dollar => statement.sql.to_owned(),
+        Placeholder::Percent => percent(statement.sql),
+    };
+    let params = statement.params.into_iter().map(Param::into_text).collect();
+    let rows = foreign.query(&sql, params).await.map_err(|e| match e {
+        ForeignError::Server(server) => Error::from_server(op, server),
+        ForeignError::Connection(message) => Error::new(Kind::Connection, op, message),
+    })?;
+    Ok(Rows::Text(rows))
+}
+
+/// Rewrites `$1` to `%s`; our own statements hold no literal `%` or `$`.
+fn percent(sql: &str) -> String {
+    let mut pieces = sql.split('$');
+    let mut out = pieces.next().unwrap_or_default().to_owned();
+    for piece in pieces {
+        out.push_str("%s");
+        out.push_str(piece.trim_start_matches(|c: char| c.is_ascii_digit()));
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn placeholders_are_rewritten_in_order() {
+        let sql = "select pgque.send($1, $2, $13::jsonb)";
+        assert_eq!(percent(sql), "select pgque.send(%s, %s, %s::jsonb)");
+    }
+
+    #[test]
+    fn array_literals_quote_what_postgres_would_read() {
+        let values = [Some("a\"b\\c".into()), None, Some("NULL".into()), Some("{,}".into())];
+        assert_eq!(array_literal(&values), r#"{"a\"b\\c",NULL,"NULL","{,}"}"#);
+    }
+}

@@ -1,0 +1,37 @@
+//! PgQue is an event log and queue inside PostgreSQL; this is its client.
+//!
+//! [`Client`] makes single calls, [`Consumer`] runs handlers, [`Ticker`] keeps the engine going. All of it is
+//! async; [`blocking`] is the same for threads. A binding for another language converts, calls, converts.
+
+pub mod blocking;
+mod client;
+mod connect;
+mod consumer;
+mod error;
+mod executor;
+pub mod logging;
+mod message;
+mod payload;
+mod policy;
+pub mod runtime;
+mod schema;
+mod ticker;
+mod value;
+
+#[cfg(feature = "cli")]
+pub mod cli;
+
+pub use client::{
+    Capabilities, Client, Interval, MAX_MESSAGES_DEFAULT, Payloads, RETRY_AFTER_DEFAULT, Replayed, Verdict,
+};
+pub use connect::{Connection, Notification, Settings, TransactionStatus};
+pub use consumer::{Batch, Consumer, ConsumerOptions, Next, UnknownHandlerPolicy};
+pub use error::{Error, Kind, Result, ServerError};
+pub use executor::{BoxFuture, ForeignConnection, ForeignError, Placeholder};
+pub use message::{Event, Message, Payload, Timestamp};
+pub use schema::{SCHEMA_VERSION, install, uninstall};
+pub use ticker::{Ticker, TickerOptions};
+pub use value::{ResultSet, Value};
+
+/// The version of this library.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -1,0 +1,65 @@
+//! The one async runtime, started on first use, and the blocking wait on top of it.
+
+use std::future::Future;
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use tokio::runtime::{Builder, Handle, Runtime};
+
+use crate::error::{Error, Kind, Result};
+
+/// How long a blocking wait goes on before it asks whether the caller wants out.
+const INTERRUPT_SLICE: Duration = Duration::from_millis(50);
+
+/// Answers whether the calling thread wants to end its wait. Asked between slices of 50 ms.
+pub type Interrupt = fn() -> bool;
+
+static RUNTIME: Mutex<Option<(u32, &'static Runtime)>> = Mutex::new(None);
+static INTERRUPT: OnceLock<Interrupt> = OnceLock::new();
+
+/// Lets a language whose threads must look for signals themselves end a blocking wait.
+pub fn set_interrupt(interrupt: Interrupt) {
+    // A second call comes from a second import of the same binding and names the same function.
+    let _ = INTERRUPT.set(interrupt);
+}
+
+/// The runtime of this process. A forked child gets one of its own: the parent's threads are not there.
+pub fn handle() -> Result<Handle> {
+    let pid = std::process::id();
+    let mut slot = RUNTIME.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((owner, runtime)) = *slot
+        && owner == pid
+    {
+        return Ok(runtime.handle().clone());
+    }
+    let runtime = Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_name("pgque")
+        .enable_all()
+        .build()
+        .map_err(|e| Error::new(Kind::Internal, "runtime", e.to_string()))?;
+    // Never dropped: dropping would join threads at exit, and in a child they do not exist.
+    let runtime: &'static Runtime = Box::leak(Box::new(runtime));
+    *slot = Some((pid, runtime));
+    Ok(runtime.handle().clone())
+}
+
+/// Runs a call to its end on the calling thread, which must not be one of the runtime's own.
+pub fn wait<T>(future: impl Future<Output = Result<T>>) -> Result<T> {
+    let handle = handle()?;
+    let Some(interrupt) = INTERRUPT.get() else {
+        return handle.block_on(future);
+    };
+    handle.block_on(async {
+        let mut future = std::pin::pin!(future);
+        loop {
+            tokio::select! {
+                biased;
+                result = &mut future => return result,
+                () = tokio::time::sleep(INTERRUPT_SLICE) => if interrupt() {
+                    return Err(Error::new(Kind::Interrupted, "wait", "interrupted by the caller"));
+                },
+            }
+        }
+    })
+}
