@@ -1,5 +1,6 @@
 //! A connection with transactions: what a typed call, a raw statement and a listener share.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -36,6 +37,8 @@ struct Shared {
     /// `None` once closed by the caller.
     session: AsyncMutex<Option<Arc<Session>>>,
     state: Mutex<State>,
+    /// What to LISTEN to again after a reconnect.
+    channels: Mutex<BTreeSet<String>>,
 }
 
 #[derive(Clone, Copy)]
@@ -54,6 +57,7 @@ impl Connection {
             pid: std::process::id(),
             session: AsyncMutex::new(Some(Arc::new(session))),
             state: Mutex::new(state),
+            channels: Mutex::default(),
         })))
     }
 
@@ -96,22 +100,12 @@ impl Connection {
 
     /// Opens a transaction, also when autocommit is on. Fails with `conflict` inside one.
     pub async fn begin(&self) -> Result<()> {
-        let idle = self.state(|s| {
-            let idle = s.transaction == TransactionStatus::Idle;
-            if idle {
-                s.transaction = TransactionStatus::Active;
-            }
-            idle
-        });
-        if !idle {
+        let mut slot = self.0.session.lock().await;
+        if self.transaction_status() != TransactionStatus::Idle {
             return Err(Error::new(Kind::Conflict, "begin", "a transaction is already open"));
         }
-        let session = self.session("begin").await.inspect_err(|_| self.set(TransactionStatus::Idle))?;
-        let result = session.client.batch_execute("begin").await;
-        result.map_err(|e| {
-            self.set(TransactionStatus::Idle);
-            Error::from_driver("begin", e)
-        })
+        let session = self.live(&mut slot, "begin").await?;
+        self.send_begin(&session, "begin").await
     }
 
     /// Commits; without an open transaction nothing happens.
@@ -119,31 +113,34 @@ impl Connection {
     /// A transaction in which a statement failed cannot be committed: it is rolled back and the call fails,
     /// where PostgreSQL's own COMMIT would roll back and report success.
     pub async fn commit(&self) -> Result<()> {
-        if self.transaction_status() == TransactionStatus::Idle {
-            return self.session("commit").await.map(drop);
-        }
-        let session = self.session("commit").await?;
         // The bare SELECT fails in an aborted transaction, so that COMMIT is never reached there.
-        let result = session.client.batch_execute("select; commit").await;
-        if let Err(error) = result {
-            // A failed COMMIT (deferred constraint, serialisation) has ended the transaction already.
-            let _ = session.client.batch_execute("rollback").await;
-            self.set(TransactionStatus::Idle);
-            return Err(Error::from_driver("commit", error));
-        }
-        self.set(TransactionStatus::Idle);
-        Ok(())
+        self.end("commit", "select; commit").await
     }
 
     /// Rolls back; without an open transaction nothing happens.
     pub async fn rollback(&self) -> Result<()> {
+        self.end("rollback", "rollback").await
+    }
+
+    /// Ends the open transaction. The lock keeps other callers' statements out until it has ended.
+    async fn end(&self, op: &'static str, sql: &str) -> Result<()> {
+        let mut slot = self.0.session.lock().await;
         if self.transaction_status() == TransactionStatus::Idle {
-            return self.session("rollback").await.map(drop);
+            return self.live(&mut slot, op).await.map(drop);
         }
-        let session = self.session("rollback").await?;
-        let result = session.client.batch_execute("rollback").await;
+        let session = self.live(&mut slot, op).await;
+        // Whatever comes of it, the transaction is over: with a lost connection the server rolls back.
         self.set(TransactionStatus::Idle);
-        result.map_err(|e| Error::from_driver("rollback", e))
+        let session = match session {
+            Err(error) if op == "rollback" && error.kind() == Kind::Connection => return Ok(()),
+            other => other?,
+        };
+        let result = session.client.batch_execute(sql).await;
+        if result.is_err() && op == "commit" {
+            // After a failed COMMIT (deferred constraint, serialisation) this is a harmless warning.
+            let _ = session.client.batch_execute("rollback").await;
+        }
+        result.map_err(|e| Error::from_driver(op, e))
     }
 
     /// Runs any one statement. Parameters are text or NULL and are written `$1`, `$2` …
@@ -163,14 +160,16 @@ impl Connection {
         self.leave(result.map_err(|e| Error::from_driver("execute", e)))
     }
 
+    /// Subscribes to a channel; effective at commit, and again after a reconnect.
     pub async fn listen(&self, channel: &str) -> Result<()> {
-        let sql = format!("listen {}", quote_identifier(channel));
-        self.execute_script(&sql).await
+        self.execute_script(&listen_sql(channel)).await?;
+        self.channels(|channels| channels.insert(channel.to_owned()));
+        Ok(())
     }
 
     pub async fn unlisten(&self, channel: &str) -> Result<()> {
-        let sql = format!("unlisten {}", quote_identifier(channel));
-        self.execute_script(&sql).await
+        self.channels(|channels| channels.remove(channel));
+        self.execute_script(&format!("un{}", listen_sql(channel))).await
     }
 
     /// Waits for a notification; `None` when the time is over. Fails when the connection ends.
@@ -199,24 +198,24 @@ impl Connection {
 
     /// The live session, with a transaction open if autocommit is off.
     async fn enter(&self, op: &'static str) -> Result<Arc<Session>> {
-        let session = self.session(op).await?;
-        let must_begin = self.state(|s| {
-            let must = !s.autocommit && s.transaction == TransactionStatus::Idle;
-            if must {
-                s.transaction = TransactionStatus::Active;
-            }
-            must
-        });
-        if must_begin && let Err(error) = session.client.batch_execute("begin").await {
-            self.set(TransactionStatus::Idle);
-            return Err(Error::from_driver(op, error));
+        let mut slot = self.0.session.lock().await;
+        let session = self.live(&mut slot, op).await?;
+        let State { autocommit, transaction, .. } = self.state(|s| *s);
+        if !autocommit && transaction == TransactionStatus::Idle {
+            self.send_begin(&session, op).await?;
         }
         Ok(session)
     }
 
-    /// Notes that the open transaction, if any, has failed.
+    async fn send_begin(&self, session: &Session, op: &'static str) -> Result<()> {
+        session.client.batch_execute("begin").await.map_err(|e| Error::from_driver(op, e))?;
+        self.set(TransactionStatus::Active);
+        Ok(())
+    }
+
+    /// Notes that the open transaction, if any, has failed with the server's error.
     fn leave<T>(&self, result: Result<T>) -> Result<T> {
-        if result.is_err() {
+        if result.as_ref().is_err_and(|e| e.sqlstate().is_some()) {
             self.state(|s| {
                 if s.transaction == TransactionStatus::Active {
                     s.transaction = TransactionStatus::Failed;
@@ -227,29 +226,45 @@ impl Connection {
     }
 
     async fn session(&self, op: &'static str) -> Result<Arc<Session>> {
-        if self.0.pid != std::process::id() {
-            let message = "the connection belongs to the process before fork(); connect again in the child";
-            return Err(Error::new(Kind::Closed, op, message));
-        }
-        let State { autocommit, transaction, closed } = self.state(|s| *s);
-        if closed {
-            return Err(self::closed(op));
-        }
+        self.check_process(op)?;
         let mut slot = self.0.session.lock().await;
+        self.live(&mut slot, op).await
+    }
+
+    /// The session in the slot, replaced if it is lost and nothing is lost with it.
+    async fn live(&self, slot: &mut Option<Arc<Session>>, op: &'static str) -> Result<Arc<Session>> {
+        self.check_process(op)?;
         let reason = match slot.as_ref() {
-            None => return Err(self::closed(op)),
+            None => return Err(closed(op)),
             Some(session) => match session.closed_reason() {
                 None => return Ok(session.clone()),
                 Some(reason) => reason,
             },
         };
+        let State { autocommit, transaction, .. } = self.state(|s| *s);
         if !self.0.settings.reconnect || !autocommit || transaction != TransactionStatus::Idle {
             return Err(Error::new(Kind::Connection, op, reason));
         }
         let session = Arc::new(Session::open(&self.0.settings).await?);
+        for channel in self.channels(|channels| channels.clone()) {
+            let listen = session.client.batch_execute(&listen_sql(&channel)).await;
+            listen.map_err(|e| Error::from_driver(op, e))?;
+        }
         log::debug!(target: "pgque", "reconnected after: {reason}");
         *slot = Some(session.clone());
         Ok(session)
+    }
+
+    fn check_process(&self, op: &'static str) -> Result<()> {
+        if self.0.pid == std::process::id() {
+            return Ok(());
+        }
+        let message = "the connection belongs to the process before fork(); connect again in the child";
+        Err(Error::new(Kind::Closed, op, message))
+    }
+
+    fn channels<T>(&self, f: impl FnOnce(&mut BTreeSet<String>) -> T) -> T {
+        f(&mut self.0.channels.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn set(&self, transaction: TransactionStatus) {
@@ -276,6 +291,6 @@ fn closed(op: &'static str) -> Error {
     Error::new(Kind::Closed, op, "the connection is closed; connect again")
 }
 
-fn quote_identifier(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
+fn listen_sql(channel: &str) -> String {
+    format!("listen \"{}\"", channel.replace('"', "\"\""))
 }

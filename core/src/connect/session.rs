@@ -36,10 +36,14 @@ struct Events {
 
 impl Session {
     pub async fn open(settings: &Settings) -> Result<Session> {
-        let attempt = settings.config.connect(NoTls);
+        let (config, limit) = (settings.config.clone(), settings.connect_timeout());
+        // On our own runtime, which alone then drives the socket, whatever runtime the caller is on.
         // The driver's own limit covers the TCP connect only, not a server that accepts and stays silent.
-        let (client, mut connection) = tokio::time::timeout(settings.connect_timeout(), attempt)
+        let attempt = async move { tokio::time::timeout(limit, config.connect(NoTls)).await };
+        let (client, mut connection) = runtime::handle()?
+            .spawn(attempt)
             .await
+            .map_err(|e| Error::new(Kind::Internal, "connect", e.to_string()))?
             .map_err(|_| Error::new(Kind::Connection, "connect", "timed out"))?
             .map_err(refused)?;
         let events = Arc::new(Events::default());

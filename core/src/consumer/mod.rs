@@ -5,7 +5,7 @@ mod heartbeat;
 mod options;
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{Mutex as AsyncMutex, watch};
 
@@ -18,6 +18,9 @@ use crate::error::{Error, Kind, Result};
 use crate::message::Message;
 use crate::policy::{Backoff, ends_loop};
 use heartbeat::Heartbeat;
+
+/// A poll interval of zero must not become a busy loop against the server.
+const POLL_INTERVAL_MIN: Duration = Duration::from_millis(10);
 
 /// Why [`Consumer::next`] came back.
 #[derive(Debug)]
@@ -54,16 +57,16 @@ struct Work {
     heartbeat: Option<Heartbeat>,
     backoff: Backoff,
     /// Set after a failure: how long to leave the server alone.
-    pause: Option<Duration>,
-    /// Whether to wait for news before asking again.
-    drained: bool,
+    pause_until: Option<Instant>,
+    /// Set when there was nothing: wait for news until then before asking again.
+    poll_at: Option<Instant>,
 }
 
 impl Consumer {
     /// Fails with `configuration` if the settings or options are wrong. Connects only at the first `next`.
     pub fn new(settings: Settings, options: ConsumerOptions) -> Result<Consumer> {
         options.check()?;
-        let work = Work { client: None, heartbeat: None, backoff: Backoff::new(), pause: None, drained: false };
+        let work = Work { client: None, heartbeat: None, backoff: Backoff::new(), pause_until: None, poll_at: None };
         Ok(Consumer(Arc::new(Shared {
             settings: settings.autocommit(true),
             logger: format!("pgque.consumer.{}", options.name),
@@ -99,15 +102,14 @@ impl Consumer {
         *self.0.stop.borrow()
     }
 
-    /// Waits for the next batch, or for `limit` if one is given.
+    /// Waits for the next batch; no longer than `limit`, if one is given, while there is nothing to fetch.
     pub async fn next(&self, limit: Option<Duration>) -> Result<Next> {
         let mut work = self.0.work.lock().await;
         let mut stop = self.0.stop.subscribe();
         let next = tokio::select! {
             biased;
             _ = stop.wait_for(|stop| *stop) => Ok(Next::Stopped),
-            next = self.fetch(&mut work) => next,
-            () = sleep(limit) => Ok(Next::Idle),
+            next = self.fetch(&mut work, limit.and_then(after)) => next,
         };
         match &next {
             Ok(Next::Stopped) => {
@@ -178,50 +180,54 @@ impl Consumer {
         self.leave(&mut work).await;
     }
 
-    /// Goes on until there is a batch or a permanent error.
-    async fn fetch(&self, work: &mut Work) -> Result<Next> {
+    /// Goes on until there is a batch, a permanent error, or nothing until the limit.
+    async fn fetch(&self, work: &mut Work, limit: Option<Instant>) -> Result<Next> {
         loop {
-            if let Some(pause) = work.pause {
-                tokio::time::sleep(pause).await;
-                work.pause = None;
+            if let Some(end) = work.pause_until {
+                if !wait_until(end, limit).await {
+                    return Ok(Next::Idle);
+                }
+                work.pause_until = None;
             }
-            match self.try_fetch(work).await {
-                Ok(messages) => {
+            match self.try_fetch(work, limit).await {
+                Ok(Some(messages)) if messages.is_empty() => {
                     work.backoff = Backoff::new();
-                    work.drained = messages.is_empty();
-                    if work.drained {
-                        continue;
-                    }
+                    work.poll_at = after(self.0.options.poll_interval.max(POLL_INTERVAL_MIN));
+                }
+                Ok(Some(messages)) => {
+                    work.backoff = Backoff::new();
                     return Ok(Next::Batch(self.hand_out(work, messages)));
                 }
+                Ok(None) => return Ok(Next::Idle),
                 Err(error) if ends_loop(&error) => return Err(error),
                 Err(error) => self.retreat(work, &error).await,
             }
         }
     }
 
-    /// One look for messages, after a wait for news if there was nothing at the last look.
-    async fn try_fetch(&self, work: &mut Work) -> Result<Vec<Message>> {
+    /// One look for messages, after a wait for news if there was nothing at the last look. `None` if the limit
+    /// came first.
+    async fn try_fetch(&self, work: &mut Work, limit: Option<Instant>) -> Result<Option<Vec<Message>>> {
         let client = match &work.client {
             Some(client) => client.clone(),
             None => {
                 let client = self.connect().await?;
-                work.drained = false;
+                work.poll_at = None;
                 work.client.insert(client).clone()
             }
         };
-        if work.drained {
-            let connection = client.own_connection("consumer")?;
-            if connection.notification(self.0.options.poll_interval).await?.is_some() {
-                // One look serves all notifications that have arrived by now.
-                while connection.notification(Duration::ZERO).await?.is_some() {}
+        if let Some(poll_at) = work.poll_at {
+            if !news(client.own_connection("consumer")?, poll_at, limit).await? {
+                return Ok(None);
             }
+            work.poll_at = None;
         }
         let ConsumerOptions { queue, name, subconsumer, dead_interval, max_messages, .. } = &self.0.options;
-        match subconsumer {
-            None => client.receive(queue, name, *max_messages).await,
-            Some(member) => client.receive_coop(queue, name, member, *max_messages, dead_interval.as_ref()).await,
-        }
+        let messages = match subconsumer {
+            None => client.receive(queue, name, *max_messages).await?,
+            Some(member) => client.receive_coop(queue, name, member, *max_messages, dead_interval.as_ref()).await?,
+        };
+        Ok(Some(messages))
     }
 
     async fn connect(&self) -> Result<Client> {
@@ -253,7 +259,7 @@ impl Consumer {
             delay.as_secs_f64()
         );
         self.leave(work).await;
-        work.pause = Some(delay);
+        work.pause_until = after(delay);
     }
 
     async fn leave(&self, work: &mut Work) {
@@ -264,9 +270,26 @@ impl Consumer {
     }
 }
 
-async fn sleep(limit: Option<Duration>) {
-    match limit {
-        Some(limit) => tokio::time::sleep(limit).await,
-        None => std::future::pending().await,
+/// Waits for a notification, or until it is time to poll. False if the limit came first.
+async fn news(connection: &Connection, poll_at: Instant, limit: Option<Instant>) -> Result<bool> {
+    let end = limit.map_or(poll_at, |limit| limit.min(poll_at));
+    let time = end.saturating_duration_since(Instant::now());
+    if connection.notification(time).await?.is_none() {
+        return Ok(end == poll_at);
     }
+    // One look serves all notifications that have arrived by now.
+    while connection.notification(Duration::ZERO).await?.is_some() {}
+    Ok(true)
+}
+
+/// False if the limit came first.
+async fn wait_until(end: Instant, limit: Option<Instant>) -> bool {
+    let stop = limit.map_or(end, |limit| limit.min(end));
+    tokio::time::sleep_until(stop.into()).await;
+    stop == end
+}
+
+/// `None`, which is never, where the clock cannot count so far.
+fn after(duration: Duration) -> Option<Instant> {
+    Instant::now().checked_add(duration)
 }

@@ -5,6 +5,9 @@ use std::time::Duration;
 use crate::client::{Interval, RETRY_AFTER_DEFAULT};
 use crate::error::{Error, Kind, Result};
 
+/// A bound that clocks can count to.
+const POLL_INTERVAL_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
+
 /// What becomes of a message whose type has no handler.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum UnknownHandlerPolicy {
@@ -86,6 +89,9 @@ impl ConsumerOptions {
             if value.contains('\0') {
                 return Err(configuration(format!("{name} must not contain NUL (0x00) bytes")));
             }
+        }
+        if self.poll_interval > POLL_INTERVAL_MAX {
+            return Err(configuration("poll_interval must be at most 31536000 seconds (one year)"));
         }
         if !(1..=i64::from(i32::MAX)).contains(&self.max_messages) {
             let message = format!("max_messages must be between 1 and 2147483647, got {}", self.max_messages);
