@@ -1,3 +1,112 @@
-//! The same for threads: every call waits on the calling thread. One line for each async method.
+//! The same client for threads. Every call waits on the calling thread; what it does stands with the async method.
+
+use crate::client::{Capabilities, Interval, Payloads, Replayed, Verdict};
+use crate::error::Result;
+use crate::message::{Event, Message};
+use crate::value::ResultSet;
 
 pub use crate::runtime::wait;
+
+/// A blocking [`crate::Client`]. Clones share the connection; any thread may call.
+///
+/// Do not call it from a task of an async runtime: it would block the runtime's thread.
+#[derive(Clone)]
+pub struct Client(crate::Client);
+
+impl Client {
+    /// As [`crate::Client::connect`].
+    pub fn connect(dsn: &str) -> Result<Client> {
+        wait(crate::Client::connect(dsn)).map(Client)
+    }
+
+    /// The async client on the same connection.
+    pub fn as_async(&self) -> &crate::Client {
+        &self.0
+    }
+
+    /// As [`crate::Client::close`].
+    pub fn close(&self) -> Result<()> {
+        wait(async {
+            self.0.close().await;
+            Ok(())
+        })
+    }
+
+    /// As [`crate::Connection::begin`].
+    pub fn begin(&self) -> Result<()> {
+        wait(self.0.own_connection("begin")?.begin())
+    }
+
+    /// As [`crate::Connection::commit`].
+    pub fn commit(&self) -> Result<()> {
+        wait(self.0.own_connection("commit")?.commit())
+    }
+
+    /// As [`crate::Connection::rollback`].
+    pub fn rollback(&self) -> Result<()> {
+        wait(self.0.own_connection("rollback")?.rollback())
+    }
+
+    /// As [`crate::Connection::execute`].
+    pub fn execute(&self, sql: &str, params: &[Option<String>]) -> Result<ResultSet> {
+        wait(self.0.own_connection("execute")?.execute(sql, params))
+    }
+
+    /// As [`crate::install`].
+    pub fn install(&self) -> Result<()> {
+        wait(crate::install(&self.0))
+    }
+
+    /// As [`crate::uninstall`].
+    pub fn uninstall(&self) -> Result<()> {
+        wait(crate::uninstall(&self.0))
+    }
+}
+
+/// One line for each async method of the same name.
+macro_rules! face {
+    ($($name:ident($($arg:ident: $type:ty),*) -> $result:ty;)*) => {
+        impl Client {
+            $(
+                #[doc = concat!("As [`crate::Client::", stringify!($name), "`].")]
+                pub fn $name(&self, $($arg: $type),*) -> Result<$result> {
+                    wait(self.0.$name($($arg),*))
+                }
+            )*
+        }
+    };
+}
+
+face! {
+    send(queue: &str, event: &Event) -> i64;
+    send_batch(queue: &str, event_type: Option<&str>, payloads: Payloads) -> Vec<i64>;
+    subscribe(queue: &str, consumer: &str) -> i64;
+    unsubscribe(queue: &str, consumer: &str) -> i64;
+    subscribe_subconsumer(queue: &str, consumer: &str, subconsumer: &str, convert_normal: bool) -> i64;
+    unsubscribe_subconsumer(queue: &str, consumer: &str, subconsumer: &str, batch_handling: i64) -> i64;
+    touch_subconsumer(queue: &str, consumer: &str, subconsumer: &str) -> i64;
+    receive(queue: &str, consumer: &str, max_messages: i64) -> Vec<Message>;
+    receive_coop(queue: &str, consumer: &str, subconsumer: &str, max_messages: i64, dead_interval: Option<&Interval>) -> Vec<Message>;
+    ack(batch_id: i64) -> i64;
+    nack(batch_id: i64, msg_id: i64, retry_after: &Interval, reason: Option<&str>) -> ();
+    finish(batch_id: i64, verdicts: &[(i64, Verdict)]) -> i64;
+    ticker(queue: &str) -> Option<i64>;
+    ticker_all() -> i64;
+    force_next_tick(queue: &str) -> Option<i64>;
+    force_tick(queue: &str) -> Option<i64>;
+    maint() -> i64;
+    maint_retry_events() -> i64;
+    create_queue(queue: &str) -> i64;
+    drop_queue(queue: &str, force: bool) -> i64;
+    set_queue_config(queue: &str, name: &str, value: Option<&str>) -> i64;
+    version() -> String;
+    status() -> ResultSet;
+    queue_info(queue: Option<&str>) -> ResultSet;
+    consumer_info(queue: Option<&str>, consumer: Option<&str>) -> ResultSet;
+    batch_info(batch_id: i64) -> ResultSet;
+    capabilities() -> Capabilities;
+    dlq_inspect(queue: &str, limit: i64) -> ResultSet;
+    dlq_replay(dead_letter_id: i64) -> i64;
+    dlq_replay_all(queue: &str) -> Replayed;
+    dlq_purge(queue: &str, older_than: &Interval) -> i64;
+}
