@@ -4,6 +4,7 @@ mod admin;
 mod consume;
 mod dead_letter;
 mod produce;
+mod schema;
 mod subscribe;
 mod tick;
 
@@ -15,6 +16,7 @@ pub use admin::Capabilities;
 pub use consume::{Interval, MAX_MESSAGES_DEFAULT, RETRY_AFTER_DEFAULT, Verdict};
 pub use dead_letter::Replayed;
 pub use produce::Payloads;
+pub(crate) use schema::{Existing, lock_and_inspect};
 
 use crate::connect::{Connection, Settings};
 use crate::error::{Error, Kind, Result};
