@@ -1,6 +1,7 @@
 //! The same client for threads. Every call waits on the calling thread; what it does stands with the async method.
 
 use crate::client::{Capabilities, Interval, Payloads, Replayed, Verdict};
+use crate::consumer::{Consumer, Next};
 use crate::error::Result;
 use crate::message::{Event, Message};
 use crate::value::ResultSet;
@@ -12,6 +13,12 @@ pub use crate::runtime::wait;
 /// Do not call it from a task of an async runtime: it would block the runtime's thread.
 #[derive(Clone)]
 pub struct Client(crate::Client);
+
+impl From<crate::Client> for Client {
+    fn from(client: crate::Client) -> Client {
+        Client(client)
+    }
+}
 
 impl Client {
     /// As [`crate::Client::connect`].
@@ -109,4 +116,14 @@ face! {
     dlq_replay(dead_letter_id: i64) -> i64;
     dlq_replay_all(queue: &str) -> Replayed;
     dlq_purge(queue: &str, older_than: &Interval) -> i64;
+}
+
+/// As [`Consumer::run`]. The handler runs outside of the wait, so that it may make blocking calls itself.
+pub fn run(consumer: &Consumer, mut handler: impl FnMut(usize, &Message) -> Verdict) -> Result<()> {
+    while let Next::Batch(batch) = wait(consumer.next(None))? {
+        let judge = |(i, message)| batch.handler(i).map(|number| handler(number, message));
+        let verdicts = batch.messages().iter().enumerate().map(judge).collect();
+        wait(consumer.finish(&batch, verdicts))?;
+    }
+    Ok(())
 }

@@ -23,6 +23,15 @@ pub fn set_interrupt(interrupt: Interrupt) {
     let _ = INTERRUPT.set(interrupt);
 }
 
+/// A time limit in seconds, as languages give it. Infinity is none; what is negative or not a number is refused.
+pub fn time_limit(op: &'static str, argument: &str, seconds: f64) -> Result<Option<Duration>> {
+    if seconds == f64::INFINITY {
+        return Ok(None);
+    }
+    let message = || format!("{argument} must be a number of seconds from 0 to infinity, got {seconds}");
+    Duration::try_from_secs_f64(seconds).map(Some).map_err(|_| Error::invalid(op, message()))
+}
+
 /// The runtime of this process. A forked child gets one of its own: the parent's threads are not there.
 pub fn handle() -> Result<Handle> {
     let pid = std::process::id();
@@ -45,7 +54,13 @@ pub fn handle() -> Result<Handle> {
 }
 
 /// Runs a call to its end on the calling thread, which must not be one of the runtime's own.
+///
+/// Fails with `conflict` inside a task or a callback that runs within another wait.
 pub fn wait<T>(future: impl Future<Output = Result<T>>) -> Result<T> {
+    if Handle::try_current().is_ok() {
+        let message = "a blocking call was made from inside another call's callback, or from an async task";
+        return Err(Error::new(Kind::Conflict, "wait", message));
+    }
     let handle = handle()?;
     let Some(interrupt) = INTERRUPT.get() else {
         return handle.block_on(future);

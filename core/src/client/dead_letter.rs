@@ -32,6 +32,11 @@ const COLUMNS: [(&str, As); 14] = [
     ("extra4", As::Text),
 ];
 
+/// The default of `limit` in [`Client::dlq_inspect`].
+pub const DLQ_LIMIT_DEFAULT: i64 = 100;
+/// The default age in [`Client::dlq_purge`].
+pub const DLQ_OLDER_THAN_DEFAULT: &str = "30 days";
+
 /// The outcome of [`Client::dlq_replay_all`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Replayed {

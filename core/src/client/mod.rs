@@ -14,7 +14,7 @@ use tokio::sync::OnceCell;
 
 pub use admin::Capabilities;
 pub use consume::{Interval, MAX_MESSAGES_DEFAULT, RETRY_AFTER_DEFAULT, Verdict};
-pub use dead_letter::Replayed;
+pub use dead_letter::{DLQ_LIMIT_DEFAULT, DLQ_OLDER_THAN_DEFAULT, Replayed};
 pub use produce::Payloads;
 pub(crate) use schema::{Existing, lock_and_inspect};
 
