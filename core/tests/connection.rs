@@ -1,0 +1,205 @@
+//! The connection against a real server: transactions, loss and return, notifications.
+//!
+//! `PGQUE_TEST_DSN` names a server where the role may end other sessions.
+
+use std::time::Duration;
+
+use pgque::{Connection, Kind, Settings, TransactionStatus, Value};
+
+fn settings() -> Settings {
+    let dsn = std::env::var("PGQUE_TEST_DSN").expect("PGQUE_TEST_DSN is set; run scripts/test");
+    Settings::parse(&dsn).unwrap()
+}
+
+fn run(test: impl Future<Output = pgque::Result<()>>) {
+    pgque::runtime::wait(test).unwrap();
+}
+
+async fn number(connection: &Connection, sql: &str) -> pgque::Result<i64> {
+    match connection.execute(sql, &[]).await?.rows[0][0] {
+        Value::Int(n) => Ok(n),
+        ref other => panic!("{sql} gave {other:?}"),
+    }
+}
+
+/// Ends the server's side of a connection, from another one, and waits until it is gone.
+async fn kill(victim: &Connection) -> pgque::Result<()> {
+    let pid = number(victim, "select pg_backend_pid()").await?;
+    let killer = Connection::open(settings()).await?;
+    killer.execute("select pg_terminate_backend($1::int, 5000)", &[Some(pid.to_string())]).await?;
+    while !victim.is_closed() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    Ok(())
+}
+
+#[test]
+fn a_commit_that_became_a_rollback_is_an_error() {
+    run(async {
+        let connection = Connection::open(settings()).await?;
+        connection.begin().await?;
+        connection.execute("create temp table t (n int)", &[]).await?;
+        connection.execute("select 1/0", &[]).await.unwrap_err();
+        assert_eq!(connection.transaction_status(), TransactionStatus::Failed);
+        let error = connection.commit().await.unwrap_err();
+        assert_eq!(error.sqlstate(), Some("25P02"));
+        assert_eq!(connection.transaction_status(), TransactionStatus::Idle);
+        connection.execute("select * from t", &[]).await.expect_err("the table went with the transaction");
+        Ok(())
+    });
+}
+
+#[test]
+fn a_commit_that_fails_at_its_end_leaves_the_connection_usable() {
+    run(async {
+        let connection = Connection::open(settings()).await?;
+        connection
+            .execute_script(
+                "create temp table t (n int unique deferrable initially deferred); insert into t values (1)",
+            )
+            .await?;
+        connection.begin().await?;
+        connection.execute("insert into t values (1)", &[]).await?;
+        assert_eq!(connection.commit().await.unwrap_err().kind(), Kind::Conflict);
+        assert_eq!(number(&connection, "select count(*) from t").await?, 1);
+        Ok(())
+    });
+}
+
+#[test]
+fn without_autocommit_the_first_statement_opens_a_transaction() {
+    run(async {
+        let connection = Connection::open(settings().autocommit(false)).await?;
+        connection.execute("create temp table t (n int)", &[]).await?;
+        assert_eq!(connection.transaction_status(), TransactionStatus::Active);
+        assert_eq!(connection.set_autocommit(true).unwrap_err().kind(), Kind::Conflict);
+        connection.rollback().await?;
+        connection.execute("select * from t", &[]).await.expect_err("it was rolled back");
+        connection.rollback().await
+    });
+}
+
+#[test]
+fn in_autocommit_a_lost_connection_is_replaced_and_listens_again() {
+    run(async {
+        let connection = Connection::open(settings()).await?;
+        connection.listen("Where? \"Here\"").await?;
+        kill(&connection).await?;
+        assert_eq!(number(&connection, "select 42").await?, 42);
+        connection.execute("notify \"Where? \"\"Here\"\"\", 'yes'", &[]).await?;
+        let notification = connection.notification(Duration::from_secs(10)).await?.expect("a notification");
+        assert_eq!((notification.channel.as_str(), notification.payload.as_str()), ("Where? \"Here\"", "yes"));
+        Ok(())
+    });
+}
+
+#[test]
+fn a_transaction_that_is_lost_with_its_connection_is_not_carried_on_in_silence() {
+    run(async {
+        let connection = Connection::open(settings()).await?;
+        connection.begin().await?;
+        kill(&connection).await?;
+        let error = connection.execute("select 1", &[]).await.unwrap_err();
+        assert_eq!(error.kind(), Kind::Connection);
+        assert!(error.is_retriable());
+        connection.rollback().await?;
+        assert_eq!(number(&connection, "select 1").await?, 1);
+        Ok(())
+    });
+}
+
+#[test]
+fn a_wait_for_notifications_ends_when_the_connection_does() {
+    run(async {
+        let connection = Connection::open(settings()).await?;
+        let waiting = connection.clone();
+        let wait = tokio::spawn(async move { waiting.notification(Duration::from_secs(60)).await });
+        kill(&connection).await?;
+        let error = wait.await.unwrap().unwrap_err();
+        assert_eq!(error.kind(), Kind::Connection, "{error}");
+        Ok(())
+    });
+}
+
+#[test]
+fn statements_of_many_tasks_share_a_connection_in_and_out_of_transactions() {
+    run(async {
+        let connection = Connection::open(settings()).await?;
+        connection.execute("create temp table t (n int)", &[]).await?;
+        let insert = |n: usize| {
+            let connection = connection.clone();
+            async move { connection.execute("insert into t values ($1::int)", &[Some(n.to_string())]).await }
+        };
+        for round in 0..10 {
+            connection.begin().await?;
+            for result in futures_util::future::join_all((0..20).map(insert)).await {
+                result?;
+            }
+            if round % 2 == 0 { connection.commit().await? } else { connection.rollback().await? }
+        }
+        assert_eq!(number(&connection, "select count(*) from t").await?, 100);
+        Ok(())
+    });
+}
+
+#[test]
+fn a_closed_connection_says_so() {
+    run(async {
+        let connection = Connection::open(settings()).await?;
+        connection.close().await;
+        connection.close().await;
+        assert!(connection.is_closed());
+        assert_eq!(connection.execute("select 1", &[]).await.unwrap_err().kind(), Kind::Closed);
+        Ok(())
+    });
+}
+
+#[test]
+fn a_running_statement_can_be_cancelled() {
+    run(async {
+        let connection = Connection::open(settings()).await?;
+        let sleeper = connection.clone();
+        let sleep = tokio::spawn(async move { sleeper.execute("select pg_sleep(60)::text", &[]).await });
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        connection.cancel().await?;
+        assert_eq!(sleep.await.unwrap().unwrap_err().kind(), Kind::Timeout);
+        assert_eq!(number(&connection, "select 1").await?, 1);
+        Ok(())
+    });
+}
+
+#[test]
+fn common_types_are_decoded() {
+    run(async {
+        let connection = Connection::open(settings()).await?;
+        let sql = "select true, 1::int2, -2::int4, 3::int8, 0.5::float4, 'é'::varchar, '{\"a\":1}'::jsonb, \
+                   -12345.6700::numeric, 0.00001::numeric, 1e20::numeric, '\\x00ff'::bytea, null::text, \
+                   '2000-01-01 00:00:00.000001+00'::timestamptz, array[1,null,3], array['a','b'], \
+                   'd9428888-122b-11e1-b85c-61cd3cbb3210'::uuid";
+        let row = connection.execute(sql, &[]).await?.rows.remove(0);
+        let text = |t: &str| Value::Text(t.into());
+        let expected = vec![
+            Value::Bool(true),
+            Value::Int(1),
+            Value::Int(-2),
+            Value::Int(3),
+            Value::Float(0.5),
+            text("é"),
+            Value::Json("{\"a\": 1}".into()),
+            Value::Numeric("-12345.6700".into()),
+            Value::Numeric("0.00001".into()),
+            Value::Numeric("100000000000000000000".into()),
+            Value::Bytes(vec![0, 255]),
+            Value::Null,
+            Value::Timestamp(pgque::Timestamp::from_unix_micros(946_684_800_000_001)),
+            Value::Array(vec![Value::Int(1), Value::Null, Value::Int(3)]),
+            Value::Array(vec![text("a"), text("b")]),
+            text("d9428888-122b-11e1-b85c-61cd3cbb3210"),
+        ];
+        assert_eq!(row, expected);
+        let error = connection.execute("select '1 day'::interval", &[]).await.unwrap_err();
+        assert_eq!(error.kind(), Kind::InvalidInput);
+        assert!(error.message().contains("cast it to text"), "{error}");
+        Ok(())
+    });
+}
