@@ -65,16 +65,15 @@ pub fn wait<T>(future: impl Future<Output = Result<T>>) -> Result<T> {
     let Some(interrupt) = INTERRUPT.get() else {
         return handle.block_on(future);
     };
-    handle.block_on(async {
-        let mut future = std::pin::pin!(future);
-        loop {
-            tokio::select! {
-                biased;
-                result = &mut future => return result,
-                () = tokio::time::sleep(INTERRUPT_SLICE) => if interrupt() {
-                    return Err(Error::new(Kind::Interrupted, "wait", "interrupted by the caller"));
-                },
-            }
+    let mut future = std::pin::pin!(future);
+    loop {
+        let slice = async { tokio::time::timeout(INTERRUPT_SLICE, future.as_mut()).await };
+        if let Ok(result) = handle.block_on(slice) {
+            return result;
         }
-    })
+        // Asked outside of the runtime: the host's signal handlers may make blocking calls themselves.
+        if interrupt() {
+            return Err(Error::new(Kind::Interrupted, "wait", "interrupted by the caller"));
+        }
+    }
 }
