@@ -118,10 +118,10 @@ face! {
     dlq_purge(queue: &str, older_than: &Interval) -> i64;
 }
 
-/// As [`Consumer::run`]. The handler runs outside of the wait, so that it may make blocking calls itself.
-pub fn run(consumer: &Consumer, mut handler: impl FnMut(usize, &Message) -> Verdict) -> Result<()> {
+/// As [`Consumer::run`], for handlers that make blocking calls themselves. `None` counts as failed.
+pub fn run<V: Into<Option<Verdict>>>(consumer: &Consumer, mut handler: impl FnMut(usize, &Message) -> V) -> Result<()> {
     while let Next::Batch(batch) = wait(consumer.next(None))? {
-        let judge = |(i, message)| batch.handler(i).map(|number| handler(number, message));
+        let judge = |(i, message)| batch.handler(i).and_then(|number| handler(number, message).into());
         let verdicts = batch.messages().iter().enumerate().map(judge).collect();
         wait(consumer.finish(&batch, verdicts))?;
     }

@@ -22,8 +22,8 @@ mod value;
 pub mod cli;
 
 pub use client::{
-    Capabilities, Client, DLQ_LIMIT_DEFAULT, DLQ_OLDER_THAN_DEFAULT, Interval, MAX_MESSAGES_DEFAULT, Payloads,
-    RETRY_AFTER_DEFAULT, Replayed, Verdict,
+    BATCH_HANDLING_DEFAULT, Capabilities, Client, DLQ_LIMIT_DEFAULT, DLQ_OLDER_THAN_DEFAULT, Interval,
+    MAX_MESSAGES_DEFAULT, Payloads, RETRY_AFTER_DEFAULT, Replayed, Verdict,
 };
 pub use connect::{Connection, Notification, Settings, TransactionStatus};
 pub use consumer::{Batch, Consumer, ConsumerOptions, Next, UnknownHandlerPolicy};

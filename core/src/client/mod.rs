@@ -15,8 +15,11 @@ use tokio::sync::OnceCell;
 pub use admin::Capabilities;
 pub use consume::{Interval, MAX_MESSAGES_DEFAULT, RETRY_AFTER_DEFAULT, Verdict};
 pub use dead_letter::{DLQ_LIMIT_DEFAULT, DLQ_OLDER_THAN_DEFAULT, Replayed};
+#[cfg(feature = "cli")]
+pub(crate) use produce::DEFAULT_TYPE;
 pub use produce::Payloads;
 pub(crate) use schema::{Existing, lock_and_inspect};
+pub use subscribe::BATCH_HANDLING_DEFAULT;
 
 use crate::connect::{Connection, Settings};
 use crate::error::{Error, Kind, Result};

@@ -10,6 +10,9 @@ const SUBSCRIBE_SUBCONSUMER: &str = "select pgque.subscribe_subconsumer($1, $2, 
 const UNSUBSCRIBE_SUBCONSUMER: &str = "select pgque.unsubscribe_subconsumer($1, $2, $3, $4::integer)::text";
 const TOUCH_SUBCONSUMER: &str = "select pgque.touch_subconsumer($1, $2, $3)::text";
 
+/// The default of `batch_handling` in [`Client::unsubscribe_subconsumer`].
+pub const BATCH_HANDLING_DEFAULT: i64 = 0;
+
 impl Client {
     /// Registers a consumer at the newest tick. 1 if it is new, 0 if it existed.
     pub async fn subscribe(&self, queue: &str, consumer: &str) -> Result<i64> {
