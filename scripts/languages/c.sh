@@ -1,0 +1,71 @@
+# shellcheck shell=bash
+# C: the shared and the static library, the generated header and list of symbols, the driver of the conformance suite.
+
+CBINDGEN=0.29.4
+ABI=0
+
+debian_c() {
+    command -v cc >/dev/null || echo gcc
+    command -v make >/dev/null || echo make
+    command -v pkg-config >/dev/null || echo pkg-config
+    command -v valgrind >/dev/null || echo valgrind
+    pkg-config --exists libcjson 2>/dev/null || echo libcjson-dev
+    pkg-config --exists libpq 2>/dev/null || echo libpq-dev
+}
+
+setup_c() {
+    [[ $(.tools/bin/cbindgen --version 2>/dev/null) == "cbindgen $CBINDGEN" ]] ||
+        cargo install --quiet --locked --root .tools --version "$CBINDGEN" cbindgen
+}
+
+generated_c() { printf '%s\n' bindings-c/include/pgque.h bindings-c/symbols.txt; }
+
+generate_c() {
+    need cbindgen
+    mkdir -p bindings-c/include
+    (cd bindings-c && cbindgen --quiet --config cbindgen.toml --crate pgque-c --output include/pgque.h)
+    cargo build --locked --package pgque-c
+    exported_symbols "$TARGET/debug/libpgque.so" >bindings-c/symbols.txt
+}
+
+exported_symbols() { nm --dynamic --defined-only "$1" | awk '{ print $3 }' | LC_ALL=C sort; }
+
+lint_c() {
+    need clang-format
+    git ls-files --cached --others --exclude-standard 'bindings-c/*.[ch]' 'tests/drivers/c/*.[ch]' |
+        grep -vx bindings-c/include/pgque.h | xargs --no-run-if-empty clang-format --dry-run -Werror
+}
+
+package_c() {
+    local release version
+    version=$("$in_language" rust versions_rust | head -1 | cut -f2)
+    portable_cargo build --release --locked --package pgque-c
+    release=$(portable_target)
+    rm -rf dist/c
+    mkdir -p dist/c/include dist/c/lib/pkgconfig
+    cp bindings-c/include/pgque.h dist/c/include/
+    install -m 755 "$release/libpgque.so" "dist/c/lib/libpgque.so.$version"
+    ln -s "libpgque.so.$version" "dist/c/lib/libpgque.so.$ABI"
+    ln -s "libpgque.so.$ABI" dist/c/lib/libpgque.so
+    # Debugging symbols of all the crates within make up half of the archive.
+    strip --strip-debug -o dist/c/lib/libpgque.a "$release/libpgque.a"
+    # The folder may be put anywhere: the paths are relative to the .pc file.
+    cat >dist/c/lib/pkgconfig/libpgque.pc <<PC
+prefix=\${pcfiledir}/../..
+includedir=\${prefix}/include
+libdir=\${prefix}/lib
+
+Name: libpgque
+Description: Client of PgQue, an event log and queue inside PostgreSQL
+URL: $(sed -n 's/^repository = "\(.*\)"/\1/p' Cargo.toml | head -1)
+Version: $version
+Cflags: -I\${includedir}
+Libs: -L\${libdir} -lpgque
+Libs.private: -lgcc_s -lutil -lrt -lpthread -lm -ldl -lc
+PC
+}
+
+artefacts_c() {
+    printf 'c/%s\n' include/pgque.h lib/libpgque.a lib/libpgque.so "lib/libpgque.so.$ABI" "lib/libpgque.so.$1" \
+        lib/pkgconfig/libpgque.pc
+}

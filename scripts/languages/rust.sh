@@ -1,0 +1,38 @@
+# shellcheck shell=bash
+# Rust: the core, the command, the Rust driver of the conformance suite; and what holds for the whole workspace.
+
+setup_rust() {
+    need cargo "install Rust from https://rustup.rs"
+    fresh cargo-fetch Cargo.lock || { cargo fetch --locked && remember cargo-fetch Cargo.lock; }
+}
+
+build_rust() {
+    need cargo "install Rust from https://rustup.rs"
+    cargo build --locked --workspace
+}
+
+test_rust() { cargo test --locked --package pgque "$@"; }
+
+lint_rust() {
+    cargo fmt --all --check
+    cargo clippy --locked --workspace --all-targets -- -D warnings
+}
+
+versions_rust() {
+    sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/Cargo.toml\t\1/p' Cargo.toml
+    [[ ! -x $TARGET/debug/pgque ]] || printf 'built pgque\t%s\n' "$("$TARGET/debug/pgque" --version | awk '{print $2}')"
+}
+
+bump_rust() {
+    sed -i '/^\[workspace.package\]/,/^\[/s/^version = ".*"/version = "'"$1"'"/' Cargo.toml
+    cargo update --quiet --workspace --offline
+}
+
+package_rust() {
+    portable_cargo build --release --locked --package pgque --bin pgque
+    install -D "$(portable_target)/pgque" dist/bin/pgque
+}
+
+artefacts_rust() { echo bin/pgque; }
+
+smoke_rust() { dist/bin/pgque --version; }
