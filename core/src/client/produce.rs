@@ -18,7 +18,8 @@ const SEND_BATCH_JSON: &str =
 const SEND_BATCH_TEXT: &str =
     "select id::text from unnest(pgque.send_batch($1, $2, $3::text[])) with ordinality as t(id, n) order by n";
 
-const DEFAULT_TYPE: &str = "default";
+/// The type of an event that is sent without one.
+pub(crate) const DEFAULT_TYPE: &str = "default";
 
 /// The payloads of one batch.
 #[derive(Clone, Debug)]
