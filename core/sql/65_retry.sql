@@ -1,0 +1,135 @@
+-- Retries: single messages of an open batch are copied to the retry queue, due later, for the
+-- subscription that had them; or to the dead letters when their retry budget is used up.
+
+-- Routes events of one batch in one statement; returns how many of the ids were found. The events are
+-- read again from the batch, by id inside the batch's own range: nothing the caller says about them is
+-- trusted, and the rest of the batch is not materialised. Conflicts mean that the event was routed
+-- before: the first due time stays. A cooperative member's dead letters belong to its main consumer,
+-- so that they outlive the member.
+create or replace function pgque._route_events(
+  i_sub pgque.subscription, i_msg_ids bigint[], i_retry_after interval[], i_dead boolean[],
+  i_reasons text[]) returns bigint
+language plpgsql
+as $$
+declare
+  v_max integer;
+  v_main integer := i_sub.sub_consumer;
+  v_found bigint;
+begin
+  select coalesce(queue_max_retries, 5) into v_max from pgque.queue where queue_id = i_sub.sub_queue;
+  if i_sub.sub_role = 'coop_member' then
+    select sub_consumer into v_main from pgque.subscription
+     where sub_queue = i_sub.sub_queue and sub_id = i_sub.sub_id and sub_role = 'coop_main';
+  end if;
+
+  execute format($sql$
+    with verdict as (
+      select distinct on (v.id) v.*
+        from unnest($1, $2, $3, $4) with ordinality as v (id, retry_after, dead, reason, position)
+       order by v.id, v.position),
+    found as materialized (%s),
+    event as (select distinct on (ev_id) * from found order by ev_id, ev_txid desc),
+    routed as (
+      select e.*, coalesce(v.dead, false) or coalesce(e.ev_retry, 0) >= $5 as is_dead,
+             coalesce(v.reason, 'max retries exceeded') as reason,
+             now() + make_interval(secs => round(extract(epoch from
+               coalesce(v.retry_after, interval '60 seconds')))::double precision) as due
+        from verdict v
+        join event e on e.ev_id = v.id),
+    buried as (
+      insert into pgque.dead_letter (dl_queue_id, dl_consumer_id, dl_reason, ev_id, ev_time, ev_txid,
+             ev_retry, ev_type, ev_data, ev_extra1, ev_extra2, ev_extra3, ev_extra4)
+      select $6, $7, reason, ev_id, ev_time, ev_txid,
+             ev_retry, ev_type, ev_data, ev_extra1, ev_extra2, ev_extra3, ev_extra4
+        from routed where is_dead
+          on conflict (dl_queue_id, dl_consumer_id, ev_id) do nothing),
+    queued as (
+      insert into pgque.retry_queue (ev_retry_after, ev_queue, ev_id, ev_time, ev_owner, ev_retry,
+             ev_type, ev_data, ev_extra1, ev_extra2, ev_extra3, ev_extra4)
+      select due, $6, ev_id, ev_time, $8, coalesce(ev_retry, 0) + 1,
+             ev_type, ev_data, ev_extra1, ev_extra2, ev_extra3, ev_extra4
+        from routed where not is_dead
+          on conflict (ev_owner, ev_id) do nothing)
+    select count(*) from routed
+    $sql$, pgque._batch_sql(i_sub, i_sub.sub_last_tick, i_sub.sub_next_tick, pgque._event_columns(),
+             ' and ev_id = any ($1)'::text))
+    into v_found
+    using i_msg_ids, i_retry_after, i_dead, i_reasons, v_max, i_sub.sub_queue, v_main, i_sub.sub_id;
+  return v_found;
+end
+$$;
+
+create or replace function pgque.nack(
+  i_batch_id bigint, i_msg pgque.message, i_retry_after interval default '60 seconds',
+  i_reason text default null) returns integer
+language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_sub pgque.subscription := pgque._batch(i_batch_id);
+begin
+  if v_sub.sub_batch is null then
+    raise exception 'batch not found: %', i_batch_id using errcode = 'PQ003';
+  end if;
+  if pgque._route_events(v_sub, array[i_msg.msg_id], array[i_retry_after], '{}'::boolean[],
+       array[i_reason]) = 0 then
+    raise exception 'msg_id % not found in batch %', i_msg.msg_id, i_batch_id using errcode = 'PQ004';
+  end if;
+  return 1;
+end
+$$;
+
+-- Routes the listed messages and finishes the batch, all or nothing. The subscription row is locked
+-- first: a second finish waits, then finds the batch gone and routes nothing.
+create or replace function pgque.finish(
+  i_batch_id bigint, i_msg_ids bigint[] default '{}', i_retry_after interval[] default '{}',
+  i_dead boolean[] default '{}', i_reasons text[] default '{}') returns integer
+language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_sub pgque.subscription;
+  v_count integer := coalesce(cardinality(i_msg_ids), 0);
+  v_wanted bigint;
+begin
+  -- An empty array stands for the default of every message.
+  if coalesce(cardinality(i_retry_after), 0) not in (0, v_count)
+     or coalesce(cardinality(i_dead), 0) not in (0, v_count)
+     or coalesce(cardinality(i_reasons), 0) not in (0, v_count) then
+    raise exception 'finish: array lengths differ: % message ids, % delays, % dead flags, % reasons',
+      v_count, cardinality(i_retry_after), cardinality(i_dead), cardinality(i_reasons)
+      using errcode = '22023';
+  end if;
+
+  if v_count > 0 then
+    select * into v_sub from pgque.subscription
+     where sub_batch = i_batch_id and sub_role <> 'coop_main' for no key update;
+    if not found then
+      return 0;
+    end if;
+    select count(distinct coalesce(id, -1)) into v_wanted from unnest(i_msg_ids) id;
+    if pgque._route_events(v_sub, i_msg_ids, i_retry_after, i_dead, i_reasons) < v_wanted then
+      raise exception 'msg_id % not found in batch %', pgque._missing_id(v_sub, i_msg_ids), i_batch_id
+        using errcode = 'PQ004';
+    end if;
+  elsif pgque._batch(i_batch_id) is null then
+    return 0;
+  end if;
+  return pgque.finish_batch(i_batch_id);
+end
+$$;
+
+-- The first of the ids that is not in the batch.
+create or replace function pgque._missing_id(i_sub pgque.subscription, i_msg_ids bigint[])
+returns bigint
+language plpgsql
+as $$
+declare
+  v_id bigint;
+begin
+  execute format('select id from unnest($1) with ordinality u (id, position)
+     where id is null or id not in (%s) order by position limit 1',
+    pgque._batch_sql(i_sub, i_sub.sub_last_tick, i_sub.sub_next_tick, 'ev_id'::text,
+      ' and ev_id = any ($1)'::text))
+    into v_id using i_msg_ids;
+  return v_id;
+end
+$$;

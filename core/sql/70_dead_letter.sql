@@ -1,0 +1,100 @@
+-- Dead letters: messages whose retry budget is used up, kept until replayed or purged.
+
+create or replace function pgque.event_dead(
+  i_batch_id bigint, i_event_id bigint, i_reason text, i_ev_time timestamptz, i_ev_txid xid8,
+  i_ev_retry integer, i_ev_type text, i_ev_data text, i_ev_extra1 text default null,
+  i_ev_extra2 text default null, i_ev_extra3 text default null, i_ev_extra4 text default null)
+returns integer
+language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_sub pgque.subscription := pgque._batch(i_batch_id);
+  v_main integer := v_sub.sub_consumer;
+begin
+  if v_sub.sub_batch is null then
+    raise exception 'batch not found: %', i_batch_id using errcode = 'PQ003';
+  end if;
+  if v_sub.sub_role = 'coop_member' then
+    select sub_consumer into v_main from pgque.subscription
+     where sub_queue = v_sub.sub_queue and sub_id = v_sub.sub_id and sub_role = 'coop_main';
+  end if;
+  insert into pgque.dead_letter (dl_queue_id, dl_consumer_id, dl_reason, ev_id, ev_time, ev_txid,
+         ev_retry, ev_type, ev_data, ev_extra1, ev_extra2, ev_extra3, ev_extra4)
+  values (v_sub.sub_queue, v_main, i_reason, i_event_id, i_ev_time, i_ev_txid,
+         i_ev_retry, i_ev_type, i_ev_data, i_ev_extra1, i_ev_extra2, i_ev_extra3, i_ev_extra4)
+      on conflict (dl_queue_id, dl_consumer_id, ev_id) do nothing;
+  return 1;
+end
+$$;
+
+create or replace function pgque.dlq_inspect(i_queue_name text, i_limit_count integer default 100)
+returns setof pgque.dead_letter
+language sql stable security definer set search_path = pg_catalog, pg_temp
+begin atomic
+  select d.* from pgque.dead_letter d
+    join pgque.queue q on q.queue_id = d.dl_queue_id
+   where q.queue_name = i_queue_name
+   order by d.dl_time desc, d.dl_id desc
+   limit i_limit_count;
+end;
+
+-- Deleting the row locks it: of two callers one replays, the other waits and finds nothing. Every
+-- consumer of the queue sees the replayed event, as a new one.
+create or replace function pgque.dlq_replay(i_dead_letter_id bigint) returns bigint
+language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v pgque.dead_letter;
+begin
+  delete from pgque.dead_letter where dl_id = i_dead_letter_id returning * into v;
+  if not found then
+    raise exception 'dead letter entry not found: %', i_dead_letter_id using errcode = 'PQ004';
+  end if;
+  return pgque._store((select queue_name from pgque.queue where queue_id = v.dl_queue_id),
+    null::bigint, null::timestamptz, null::integer, null::integer,
+    v.ev_type, v.ev_data, v.ev_extra1, v.ev_extra2, v.ev_extra3, v.ev_extra4);
+end
+$$;
+
+-- Rows that a concurrent replay has locked are left to it. Each row is its own subtransaction: one
+-- that cannot be replayed stays and is counted.
+create or replace function pgque.dlq_replay_all(
+  i_queue_name text, out replayed bigint, out failed bigint, out first_error text)
+language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_id bigint;
+begin
+  replayed := 0;
+  failed := 0;
+  for v_id in
+    select d.dl_id from pgque.dead_letter d
+      join pgque.queue q on q.queue_id = d.dl_queue_id
+     where q.queue_name = i_queue_name
+     order by d.dl_id for update of d skip locked
+  loop
+    begin
+      perform pgque.dlq_replay(v_id);
+      replayed := replayed + 1;
+    exception when others then
+      failed := failed + 1;
+      first_error := coalesce(first_error, format('dl_id=%s: %s', v_id, sqlerrm));
+      raise warning 'dlq_replay_all: failed to replay dl_id=%, error: %', v_id, sqlerrm;
+    end;
+  end loop;
+end
+$$;
+
+create or replace function pgque.dlq_purge(i_queue_name text, i_older_than interval default '30 days')
+returns integer
+language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_count integer;
+begin
+  delete from pgque.dead_letter
+   where dl_queue_id = pgque._queue_id(i_queue_name) and dl_time < now() - i_older_than;
+  get diagnostics v_count = row_count;
+  return v_count;
+end
+$$;
