@@ -71,6 +71,23 @@ export in_language=$ROOT/scripts/languages/run
 # has_verb LANGUAGE VERB: whether that language does anything for that verb.
 has_verb() { grep -q "^$2_$1()" "$ROOT/scripts/languages/$1.sh"; }
 
+# all_of COMMAND…: runs each, also after one has failed; fails if one did.
+all_of() {
+    local command bad=0
+    for command in "$@"; do eval "$command" || bad=1; done
+    return $bad
+}
+
+# sources [PATTERN…]: files that are tracked, or will be.
+sources() {
+    git ls-files --cached --others --exclude-standard -- "$@" | while IFS= read -r file; do
+        [[ ! -f $file ]] || printf '%s\n' "$file"
+    done
+}
+
+# The one version, from Cargo.toml.
+workspace_version() { sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' Cargo.toml; }
+
 # --- steps ---------------------------------------------------------------------------------------------------
 
 # The outermost script owns the list of steps; scripts that it calls add to it and leave the summary to it.

@@ -32,13 +32,12 @@ exported_symbols() { nm --dynamic --defined-only "$1" | awk '{ print $3 }' | LC_
 
 lint_c() {
     need clang-format
-    git ls-files --cached --others --exclude-standard 'bindings-c/*.[ch]' 'tests/drivers/c/*.[ch]' |
-        grep -vx bindings-c/include/pgque.h | xargs --no-run-if-empty clang-format --dry-run -Werror
+    sources '*.c' '*.h' ':!bindings-c/include' | xargs --no-run-if-empty clang-format --dry-run -Werror
 }
 
 package_c() {
     local release version
-    version=$("$in_language" rust versions_rust | head -1 | cut -f2)
+    version=$(workspace_version)
     portable_cargo build --release --locked --package pgque-c
     release=$(portable_target)
     rm -rf dist/c

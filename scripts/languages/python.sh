@@ -23,9 +23,8 @@ test_python() { (cd bindings-python && python -m pytest --quiet "$@"); }
 
 lint_python() {
     need ruff
-    ruff check bindings-python scripts tests
-    ruff format --check bindings-python scripts tests
-    (cd bindings-python && mypy --strict python)
+    all_of "ruff check ." "ruff format --check ." \
+        "mypy --strict --config-file bindings-python/pyproject.toml bindings-python/python"
 }
 
 versions_python() {

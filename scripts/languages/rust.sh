@@ -14,12 +14,12 @@ build_rust() {
 test_rust() { cargo test --locked --package pgque "$@"; }
 
 lint_rust() {
-    cargo fmt --all --check
-    cargo clippy --locked --workspace --all-targets -- -D warnings
+    all_of "cargo fmt --all -- --check --color never" \
+        "cargo clippy --locked --workspace --all-targets -- -D warnings"
 }
 
 versions_rust() {
-    sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/Cargo.toml\t\1/p' Cargo.toml
+    printf 'Cargo.toml\t%s\n' "$(workspace_version)"
     [[ ! -x $TARGET/debug/pgque ]] || printf 'built pgque\t%s\n' "$("$TARGET/debug/pgque" --version | awk '{print $2}')"
 }
 

@@ -94,11 +94,12 @@ RIGHT = [
     ("bindings-c/go/client_test.go", "time.Sleep(time.Second)"),
     ("bindings-node/lib/client.ts", "return this.native.begin().then(convert, raise)"),
     ("bindings-node/lib/client.ts", "const seconds = retryAfter / 1000"),
+    ("bindings-c/src/client.rs", 'door("commit", |door| door.client(client)?.commit())'),
     ("bindings-c/src/error.rs", "message_view(error.message())"),
     ("bindings-c/src/ffi.rs", "let end = text.find('\\0').unwrap_or(text.len());"),
     (
         "bindings-c/src/x.rs",
-        'println!("listen x"); let a = "commit"; // boundary: only printed here',
+        'run("listen x"); // boundary: only printed here',
     ),
 ]
 
