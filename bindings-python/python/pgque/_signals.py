@@ -1,0 +1,39 @@
+"""SIGINT and SIGTERM while something runs on the main thread."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+@contextmanager
+def stopping_on_signals(stop: Callable[[], None], logger: logging.Logger) -> Iterator[None]:
+    """Call ``stop`` at the first signal and leave by exception at the second."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    received = False
+
+    def handle(number: int, _frame: FrameType | None) -> None:
+        nonlocal received
+        if received:
+            raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)
+        received = True
+        logger.info("received signal %s, shutting down", signal.Signals(number).name)
+        stop()
+
+    # None stands for a handler that was not set from Python, which could not be put back.
+    previous = [(s, h) for s in _SIGNALS if (h := signal.getsignal(s)) is not None]
+    for number, _ in previous:
+        signal.signal(number, handle)
+    try:
+        yield
+    finally:
+        for number, handler in previous:
+            signal.signal(number, handler)

@@ -1,0 +1,60 @@
+"""Plain values that go in and come out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+
+@dataclass
+class Event:
+    """An event to send. ``extra`` may hold the texts ``extra1`` to ``extra4``."""
+
+    payload: Any
+    type: str | None = "default"
+    extra: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Text:
+    """A payload that is stored as it stands, without being JSON; ``Text(None)`` is SQL NULL."""
+
+    value: str | None
+
+
+class Notification(NamedTuple):
+    """A NOTIFY that arrived; the names are psycopg's."""
+
+    channel: str
+    payload: str
+    pid: int
+
+
+class Capabilities(NamedTuple):
+    """What the server offers."""
+
+    server_version: int
+    finish: bool
+    ticker_pending: bool
+
+
+class Replayed(NamedTuple):
+    """The outcome of ``dlq_replay_all``."""
+
+    replayed: int
+    failed: int
+    first_error: str | None
+
+
+class Rows(list[dict[str, Any]]):
+    """Rows by column name; ``columns`` tells the names even where there is no row."""
+
+    columns: tuple[str, ...]
+
+    def __init__(self, columns: Iterable[str], rows: Iterable[Iterable[Any]]) -> None:
+        self.columns = tuple(columns)
+        super().__init__(dict(zip(self.columns, row, strict=True)) for row in rows)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.columns, [tuple(row.values()) for row in self])

@@ -1,0 +1,35 @@
+"""What a handler may return, or raise, instead of succeeding or failing."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+
+class Verdict(Exception):
+    """What becomes of a message. An exception, so that a handler can raise it from any depth."""
+
+    reason: str | None
+
+
+class Retry(Verdict):
+    """Deliver again after a delay (seconds, timedelta or interval text; the consumer's by default)."""
+
+    def __init__(
+        self, after: float | timedelta | str | None = None, reason: str | None = None
+    ) -> None:
+        super().__init__(after, reason)
+        self.after = after
+        self.reason = reason
+
+
+class Dead(Verdict):
+    """Move to the dead letters now."""
+
+    def __init__(self, reason: str | None = None) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+# As verbs they read better: ``return pgque.retry(5)``, ``raise pgque.dead("no such order")``.
+retry = Retry
+dead = Dead

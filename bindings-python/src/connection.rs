@@ -1,0 +1,106 @@
+//! A connection of our own; `pgque.Connection` puts psycopg's manners on top of it.
+
+use pgque::{Settings, TransactionStatus, runtime};
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::PyList;
+
+use crate::error::to_py;
+use crate::value::rows;
+use crate::wait::{wait, wait_on};
+
+/// One connection to the server. Threads may share it.
+#[pyclass(module = "pgque._pgque", subclass, frozen, weakref)]
+pub struct Connection {
+    pub core: pgque::Connection,
+}
+
+type Answer<'py> = (Vec<String>, Bound<'py, PyList>, Option<u64>);
+
+#[pymethods]
+impl Connection {
+    #[new]
+    #[pyo3(signature = (dsn, *, autocommit=false))]
+    fn new(py: Python<'_>, dsn: &str, autocommit: bool) -> PyResult<Connection> {
+        let settings = Settings::parse(dsn).map_err(to_py)?.autocommit(autocommit);
+        let core = wait(py, pgque::Connection::open(settings))?;
+        Ok(Connection { core })
+    }
+
+    /// The columns, the rows, and how many were returned or changed.
+    fn _execute<'py>(&self, py: Python<'py>, sql: &str, params: Vec<Option<String>>) -> PyResult<Answer<'py>> {
+        let result = wait_on(py, &self.core, self.core.execute(sql, &params))?;
+        let rows = rows(py, &result)?;
+        Ok((result.columns, rows, result.rows_affected))
+    }
+
+    pub fn begin(&self, py: Python<'_>) -> PyResult<()> {
+        wait_on(py, &self.core, self.core.begin())
+    }
+
+    pub fn commit(&self, py: Python<'_>) -> PyResult<()> {
+        wait_on(py, &self.core, self.core.commit())
+    }
+
+    pub fn rollback(&self, py: Python<'_>) -> PyResult<()> {
+        wait_on(py, &self.core, self.core.rollback())
+    }
+
+    pub fn listen(&self, py: Python<'_>, channel: &str) -> PyResult<()> {
+        wait_on(py, &self.core, self.core.listen(channel))
+    }
+
+    pub fn unlisten(&self, py: Python<'_>, channel: &str) -> PyResult<()> {
+        wait_on(py, &self.core, self.core.unlisten(channel))
+    }
+
+    /// The next notification, or None when the time in seconds is over.
+    pub fn notification<'py>(&self, py: Python<'py>, timeout: f64) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let limit = runtime::time_limit("notification", "timeout", timeout).map_err(to_py)?;
+        let found = wait(py, self.core.notification(limit.unwrap_or(std::time::Duration::MAX)))?;
+        found.map(|n| notification(py, n)).transpose()
+    }
+
+    /// Have the server end the statement that another thread runs now.
+    fn cancel(&self, py: Python<'_>) -> PyResult<()> {
+        wait(py, self.core.cancel())
+    }
+
+    pub fn close(&self, py: Python<'_>) -> PyResult<()> {
+        let close = async {
+            self.core.close().await;
+            Ok(())
+        };
+        wait(py, close)
+    }
+
+    #[getter]
+    fn closed(&self, py: Python<'_>) -> bool {
+        py.detach(|| self.core.is_closed())
+    }
+
+    #[getter]
+    fn autocommit(&self, py: Python<'_>) -> bool {
+        py.detach(|| self.core.autocommit())
+    }
+
+    #[setter]
+    fn set_autocommit(&self, py: Python<'_>, on: bool) -> PyResult<()> {
+        py.detach(|| self.core.set_autocommit(on)).map_err(to_py)
+    }
+
+    /// `idle`, `active`, or `failed`, when only a rollback is left.
+    #[getter]
+    fn transaction_status(&self, py: Python<'_>) -> &'static str {
+        match py.detach(|| self.core.transaction_status()) {
+            TransactionStatus::Idle => "idle",
+            TransactionStatus::Active => "active",
+            TransactionStatus::Failed => "failed",
+        }
+    }
+}
+
+fn notification(py: Python<'_>, n: pgque::Notification) -> PyResult<Bound<'_, PyAny>> {
+    let kind = py.import(intern!(py, "pgque.types"))?.getattr(intern!(py, "Notification"))?;
+    kind.call1((n.channel, n.payload, n.process_id))
+}

@@ -1,0 +1,38 @@
+//! The core's log lines on their way to Python's `logging`.
+
+use log::{Level, LevelFilter};
+use pgque::logging::set_sink;
+use pyo3::intern;
+use pyo3::prelude::*;
+
+/// From import to exit. Python's own levels decide what is shown.
+pub fn start() {
+    set_sink(Some(Box::new(forward)), LevelFilter::Debug);
+}
+
+/// At exit, before the interpreter is taken apart: no thread of ours may then ask for it.
+pub fn stop(py: Python<'_>) {
+    // Waits for lines that are being written, whose writers wait for the lock.
+    py.detach(|| set_sink(None, LevelFilter::Off));
+}
+
+/// May come from any thread. Every call that may block lets go of the interpreter, so that this gets it.
+fn forward(level: Level, logger: &str, line: &str) {
+    // A line that cannot be written is lost: there is nobody to tell.
+    let _ = Python::try_attach(|py| write(py, level, logger, line));
+}
+
+fn write(py: Python<'_>, level: Level, logger: &str, line: &str) -> PyResult<()> {
+    let number = match level {
+        Level::Error => 40,
+        Level::Warn => 30,
+        Level::Info => 20,
+        Level::Debug | Level::Trace => 10,
+    };
+    let logging = py.import(intern!(py, "logging"))?;
+    let logger = logging.call_method1(intern!(py, "getLogger"), (logger,))?;
+    if logger.call_method1(intern!(py, "isEnabledFor"), (number,))?.is_truthy()? {
+        logger.call_method1(intern!(py, "log"), (number, "%s", line))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,302 @@
+//! `pgque.Message`: a handle on a message of a batch that the core decoded.
+//!
+//! Python objects are made when a field is read, which makes receiving several times cheaper than filling
+//! objects. The price: one living message keeps its whole batch in memory.
+
+use std::sync::Arc;
+
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::{PyList, PyString, PyTuple, PyType};
+use pyo3::{PyTraverseError, PyVisit};
+
+use crate::error::invalid;
+use crate::value::{json_loads, timestamp};
+
+const FIELDS: [&str; 10] =
+    ["msg_id", "batch_id", "type", "payload", "retry_count", "created_at", "extra1", "extra2", "extra3", "extra4"];
+
+/// Where the messages of one answer live.
+#[derive(Clone)]
+pub enum Source {
+    Received(Arc<Vec<pgque::Message>>),
+    Batch(Arc<pgque::Batch>),
+}
+
+impl Source {
+    pub fn messages(&self) -> &[pgque::Message] {
+        match self {
+            Source::Received(messages) => messages,
+            Source::Batch(batch) => batch.messages(),
+        }
+    }
+
+    pub fn message(&self, index: usize) -> Message {
+        Message(Content::Shared(self.clone(), index))
+    }
+
+    /// A list of `pgque.Message`.
+    pub fn list(self, py: Python<'_>) -> PyResult<Bound<'_, PyList>> {
+        let messages: Vec<_> =
+            (0..self.messages().len()).map(|i| Bound::new(py, self.message(i))).collect::<PyResult<_>>()?;
+        PyList::new(py, messages)
+    }
+}
+
+/// One event as a consumer receives it.
+#[pyclass(module = "pgque", subclass, dict, weakref)]
+pub struct Message(Content);
+
+enum Content {
+    Shared(Source, usize),
+    /// Made by hand, or changed: any objects, as in a dataclass.
+    Own(Box<[Py<PyAny>; 10]>),
+}
+
+impl Message {
+    fn field<'py>(&self, py: Python<'py>, index: usize) -> PyResult<Bound<'py, PyAny>> {
+        let message = match &self.0 {
+            Content::Own(fields) => return Ok(fields[index].bind(py).clone()),
+            Content::Shared(source, at) => &source.messages()[*at],
+        };
+        let text = |text: &Option<String>| match text {
+            Some(text) => PyString::new(py, text).into_any(),
+            None => py.None().into_bound(py),
+        };
+        Ok(match index {
+            0 => message.msg_id.into_pyobject(py)?.into_any(),
+            1 => message.batch_id.into_pyobject(py)?.into_any(),
+            2 => text(&message.event_type),
+            3 => text(&message.payload),
+            4 => message.retry_count.into_pyobject(py)?.into_any(),
+            5 => timestamp(py, message.created_at)?,
+            extra => text(&message.extra[extra - 6]),
+        })
+    }
+
+    fn fields<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyAny>>> {
+        (0..FIELDS.len()).map(|index| self.field(py, index)).collect()
+    }
+
+    fn set(&mut self, py: Python<'_>, index: usize, value: Py<PyAny>) -> PyResult<()> {
+        if let Content::Shared(..) = self.0 {
+            let mut own = [const { None }; 10];
+            for (slot, field) in own.iter_mut().zip(self.fields(py)?) {
+                *slot = Some(field.unbind());
+            }
+            self.0 = Content::Own(Box::new(own.map(|field| field.unwrap_or_else(|| py.None()))));
+        }
+        if let Content::Own(fields) = &mut self.0 {
+            fields[index] = value;
+        }
+        Ok(())
+    }
+}
+
+/// The class, the arguments to call it with, and the attributes that a program has added.
+type Reduced<'py> = (Bound<'py, PyType>, Bound<'py, PyTuple>, Option<Bound<'py, PyAny>>);
+
+#[pymethods]
+impl Message {
+    #[classattr]
+    fn __match_args__(py: Python<'_>) -> PyResult<Bound<'_, PyTuple>> {
+        PyTuple::new(py, FIELDS)
+    }
+
+    #[new]
+    #[pyo3(signature = (
+        msg_id, batch_id, r#type, payload, retry_count, created_at,
+        extra1=None, extra2=None, extra3=None, extra4=None
+    ))]
+    #[expect(clippy::too_many_arguments, reason = "a message has ten fields")]
+    fn new(
+        py: Python<'_>,
+        msg_id: Py<PyAny>,
+        batch_id: Py<PyAny>,
+        r#type: Py<PyAny>,
+        payload: Py<PyAny>,
+        retry_count: Py<PyAny>,
+        created_at: Py<PyAny>,
+        extra1: Option<Py<PyAny>>,
+        extra2: Option<Py<PyAny>>,
+        extra3: Option<Py<PyAny>>,
+        extra4: Option<Py<PyAny>>,
+    ) -> Message {
+        let [extra1, extra2, extra3, extra4] =
+            [extra1, extra2, extra3, extra4].map(|extra| extra.unwrap_or_else(|| py.None()));
+        Message(Content::Own(Box::new([
+            msg_id,
+            batch_id,
+            r#type,
+            payload,
+            retry_count,
+            created_at,
+            extra1,
+            extra2,
+            extra3,
+            extra4,
+        ])))
+    }
+
+    /// The payload parsed as JSON; NULL gives None.
+    fn json<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let payload = self.field(py, 3)?;
+        if payload.is_none() {
+            return Ok(payload);
+        }
+        json_loads(py, &payload).map_err(|e| {
+            let id = self.field(py, 0).map(|id| id.to_string()).unwrap_or_default();
+            let reason = e.value(py).to_string();
+            invalid(py, "json", format!("payload of message {id} is not JSON: {reason}"), e)
+        })
+    }
+
+    fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
+        let mut parts = Vec::with_capacity(FIELDS.len());
+        for (name, value) in FIELDS.iter().zip(self.fields(py)?) {
+            parts.push(format!("{name}={}", value.repr()?));
+        }
+        Ok(format!("Message({})", parts.join(", ")))
+    }
+
+    fn __eq__<'py>(&self, other: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        let py = other.py();
+        let Ok(other) = other.cast::<Message>() else {
+            return Ok(py.NotImplemented().into_bound(py));
+        };
+        let equal = PyTuple::new(py, self.fields(py)?)?.eq(PyTuple::new(py, other.borrow().fields(py)?)?)?;
+        Ok(equal.into_pyobject(py)?.to_owned().into_any())
+    }
+
+    fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<Reduced<'py>> {
+        let py = slf.py();
+        let fields = PyTuple::new(py, slf.borrow().fields(py)?)?;
+        let attributes = slf.getattr(intern!(py, "__dict__"))?;
+        Ok((slf.get_type(), fields, attributes.is_truthy()?.then_some(attributes)))
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        match &self.0 {
+            Content::Own(fields) => fields.iter().try_for_each(|field| visit.call(field)),
+            Content::Shared(..) => Ok(()),
+        }
+    }
+
+    fn __clear__(&mut self, py: Python<'_>) {
+        self.0 = Content::Own(Box::new([(); 10].map(|()| py.None())));
+    }
+
+    #[getter]
+    fn get_msg_id<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        self.field(py, 0)
+    }
+
+    #[setter]
+    fn set_msg_id(&mut self, py: Python<'_>, value: Py<PyAny>) -> PyResult<()> {
+        self.set(py, 0, value)
+    }
+
+    #[getter]
+    fn get_batch_id<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        self.field(py, 1)
+    }
+
+    #[setter]
+    fn set_batch_id(&mut self, py: Python<'_>, value: Py<PyAny>) -> PyResult<()> {
+        self.set(py, 1, value)
+    }
+
+    #[getter]
+    fn get_type<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        self.field(py, 2)
+    }
+
+    #[setter]
+    fn set_type(&mut self, py: Python<'_>, value: Py<PyAny>) -> PyResult<()> {
+        self.set(py, 2, value)
+    }
+
+    #[getter]
+    fn get_payload<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        self.field(py, 3)
+    }
+
+    #[setter]
+    fn set_payload(&mut self, py: Python<'_>, value: Py<PyAny>) -> PyResult<()> {
+        self.set(py, 3, value)
+    }
+
+    #[getter]
+    fn get_retry_count<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        self.field(py, 4)
+    }
+
+    #[setter]
+    fn set_retry_count(&mut self, py: Python<'_>, value: Py<PyAny>) -> PyResult<()> {
+        self.set(py, 4, value)
+    }
+
+    #[getter]
+    fn get_created_at<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        self.field(py, 5)
+    }
+
+    #[setter]
+    fn set_created_at(&mut self, py: Python<'_>, value: Py<PyAny>) -> PyResult<()> {
+        self.set(py, 5, value)
+    }
+
+    #[getter]
+    fn get_extra1<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        self.field(py, 6)
+    }
+
+    #[setter]
+    fn set_extra1(&mut self, py: Python<'_>, value: Py<PyAny>) -> PyResult<()> {
+        self.set(py, 6, value)
+    }
+
+    #[getter]
+    fn get_extra2<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        self.field(py, 7)
+    }
+
+    #[setter]
+    fn set_extra2(&mut self, py: Python<'_>, value: Py<PyAny>) -> PyResult<()> {
+        self.set(py, 7, value)
+    }
+
+    #[getter]
+    fn get_extra3<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        self.field(py, 8)
+    }
+
+    #[setter]
+    fn set_extra3(&mut self, py: Python<'_>, value: Py<PyAny>) -> PyResult<()> {
+        self.set(py, 8, value)
+    }
+
+    #[getter]
+    fn get_extra4<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        self.field(py, 9)
+    }
+
+    #[setter]
+    fn set_extra4(&mut self, py: Python<'_>, value: Py<PyAny>) -> PyResult<()> {
+        self.set(py, 9, value)
+    }
+}
+
+/// The id of a message given as `pgque.Message`, as any object with a `msg_id`, or as the number itself.
+pub struct MessageId(pub i64);
+
+impl<'py> FromPyObject<'_, 'py> for MessageId {
+    type Error = PyErr;
+
+    fn extract(value: Borrowed<'_, 'py, PyAny>) -> PyResult<MessageId> {
+        match value.extract::<i64>() {
+            Ok(id) => Ok(MessageId(id)),
+            Err(_) => value.getattr(intern!(value.py(), "msg_id"))?.extract().map(MessageId),
+        }
+    }
+}

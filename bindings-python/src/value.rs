@@ -1,0 +1,94 @@
+//! Values from the server as Python objects, and lengths of time the other way.
+
+use pgque::{Interval, ResultSet, Timestamp, Value};
+use pyo3::exceptions::PyTypeError;
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyBytes, PyDateTime, PyDelta, PyDeltaAccess, PyList, PyString, PyTuple, PyTzInfo};
+
+const DAY: i64 = 86_400_000_000;
+
+/// An aware `datetime` in UTC.
+pub fn timestamp(py: Python<'_>, at: Timestamp) -> PyResult<Bound<'_, PyAny>> {
+    static EPOCH: PyOnceLock<Py<PyDateTime>> = PyOnceLock::new();
+    let make = || {
+        let utc = PyTzInfo::utc(py)?;
+        PyDateTime::new(py, 1970, 1, 1, 0, 0, 0, 0, Some(&utc)).map(Bound::unbind)
+    };
+    let epoch = EPOCH.get_or_try_init(py, make)?;
+    let micros = at.as_unix_micros();
+    let (days, rest) = (micros.div_euclid(DAY), micros.rem_euclid(DAY));
+    let delta = PyDelta::new(py, days as i32, (rest / 1_000_000) as i32, (rest % 1_000_000) as i32, false)?;
+    epoch.bind(py).add(delta)
+}
+
+pub fn json_loads<'py>(py: Python<'py>, text: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    static LOADS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    LOADS.import(py, "json", "loads")?.call1((text,))
+}
+
+fn decimal<'py>(py: Python<'py>, text: &str) -> PyResult<Bound<'py, PyAny>> {
+    static DECIMAL: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    DECIMAL.import(py, "decimal", "Decimal")?.call1((text,))
+}
+
+/// As psycopg gives them: `numeric` is a Decimal, `json` is parsed.
+pub fn to_python<'py>(py: Python<'py>, value: &Value) -> PyResult<Bound<'py, PyAny>> {
+    Ok(match value {
+        Value::Bool(b) => b.into_pyobject(py)?.to_owned().into_any(),
+        Value::Int(n) => n.into_pyobject(py)?.into_any(),
+        Value::Float(n) => n.into_pyobject(py)?.into_any(),
+        Value::Text(text) => PyString::new(py, text).into_any(),
+        Value::Json(text) => json_loads(py, PyString::new(py, text).as_any())?,
+        Value::Numeric(text) => decimal(py, text)?,
+        Value::Bytes(bytes) => PyBytes::new(py, bytes).into_any(),
+        Value::Timestamp(at) => timestamp(py, *at)?,
+        Value::Array(items) => {
+            let items: Vec<_> = items.iter().map(|item| to_python(py, item)).collect::<PyResult<_>>()?;
+            PyList::new(py, items)?.into_any()
+        }
+        // NULL, and what a newer core may know besides.
+        _ => py.None().into_bound(py),
+    })
+}
+
+/// The rows as tuples.
+pub fn rows<'py>(py: Python<'py>, result: &ResultSet) -> PyResult<Bound<'py, PyList>> {
+    let row = |row: &Vec<Value>| -> PyResult<Bound<'py, PyTuple>> {
+        let cells: Vec<_> = row.iter().map(|cell| to_python(py, cell)).collect::<PyResult<_>>()?;
+        PyTuple::new(py, cells)
+    };
+    let rows: Vec<_> = result.rows.iter().map(row).collect::<PyResult<_>>()?;
+    PyList::new(py, rows)
+}
+
+/// `pgque.Rows`: a list of dictionaries.
+pub fn table<'py>(py: Python<'py>, result: &ResultSet) -> PyResult<Bound<'py, PyAny>> {
+    let kind = py.import(intern!(py, "pgque.types"))?.getattr(intern!(py, "Rows"))?;
+    kind.call1((&result.columns, rows(py, result)?))
+}
+
+/// A length of time: seconds, a timedelta, or interval text.
+#[derive(Clone)]
+pub struct Span(pub Interval);
+
+impl<'py> FromPyObject<'_, 'py> for Span {
+    type Error = PyErr;
+
+    fn extract(value: Borrowed<'_, 'py, PyAny>) -> PyResult<Span> {
+        if let Ok(text) = value.extract::<String>() {
+            return Ok(Span(Interval::Text(text)));
+        }
+        if let Ok(delta) = value.cast::<PyDelta>() {
+            let whole = i64::from(delta.get_days()) * 86_400 + i64::from(delta.get_seconds());
+            let seconds = whole as f64 + f64::from(delta.get_microseconds()) / 1e6;
+            return Ok(Span(Interval::Seconds(seconds)));
+        }
+        let number = value.extract::<f64>().map_err(|_| {
+            let kind = value.get_type();
+            PyTypeError::new_err(format!("must be seconds, a timedelta or interval text, not {kind}"))
+        });
+        number.map(|seconds| Span(Interval::Seconds(seconds)))
+    }
+}
