@@ -1,1 +1,36 @@
-//! The binding: convert, call, convert.
+//! PgQue for C: `libpgque` and `pgque.h`. Every function converts, calls the core, converts.
+//!
+//! The header is made from these files, so that a comment on a public item here is what a C programmer reads.
+#![allow(non_camel_case_types)]
+
+mod admin;
+mod client;
+mod connection;
+mod consumer;
+mod error;
+mod ffi;
+mod logging;
+mod message;
+mod options;
+mod ticker;
+mod value;
+mod verdict;
+
+use std::ffi::c_char;
+
+/// The ABI that this header describes; the library's own is `pgque_abi_version()`. The name of the shared library
+/// ends with it.
+pub const PGQUE_ABI_VERSION: u32 = 0;
+
+/// The ABI of the library that runs; differs from `PGQUE_ABI_VERSION` if the program was compiled for another one.
+/// Any thread; never blocks.
+#[unsafe(no_mangle)]
+pub extern "C" fn pgque_abi_version() -> u32 {
+    PGQUE_ABI_VERSION
+}
+
+/// The version of the library that runs, for instance `0.1.0`. Static: never freed. Any thread; never blocks.
+#[unsafe(no_mangle)]
+pub extern "C" fn pgque_version() -> *const c_char {
+    concat!(env!("CARGO_PKG_VERSION"), "\0").as_ptr().cast()
+}

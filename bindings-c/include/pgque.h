@@ -1,0 +1,1256 @@
+/*
+ * libpgque: the client of PgQue, an event log and queue inside PostgreSQL.
+ *
+ * Errors      A function that can fail returns `pgque_error *`: NULL on success, else an error that the caller
+ *             frees. Results are written through pointers, and only on success.
+ * Arguments   No pointer may be NULL unless the function says so; a NULL is answered with an error, and every
+ *             `_free` takes NULL quietly. Text is UTF-8. Names end with NUL; payloads and views have a length.
+ *             Arguments are copied: they need not outlive the call.
+ * Results     An object that a function makes belongs to the caller, until the `_free` of its type. A pointer or
+ *             view into an object lives as long as that object. A pointer for a number or flag may be NULL when the
+ *             caller does not want it; one for an object may not.
+ * Threads     "Any thread" means several at once, too; "one thread at a time" means that calls on one object must
+ *             not overlap. Nobody may free an object that another thread still uses.
+ * Processes   After fork() the child must connect anew; calls on inherited objects fail with `closed`.
+ */
+
+
+#ifndef PGQUE_H
+#define PGQUE_H
+
+/* Generated from bindings-c/src by cbindgen. Do not edit. */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/**
+ * The ABI that this header describes; the library's own is `pgque_abi_version()`. The name of the shared library
+ * ends with it.
+ */
+#define PGQUE_ABI_VERSION 0
+
+/**
+ * What `pgque_consumer_next` came back with: a batch to handle and to finish.
+ */
+#define PGQUE_NEXT_BATCH 1
+
+/**
+ * Nothing within the time limit.
+ */
+#define PGQUE_NEXT_IDLE 2
+
+/**
+ * `pgque_consumer_stop` was called. The consumer may be used again.
+ */
+#define PGQUE_NEXT_STOPPED 3
+
+/**
+ * The number of the handler of a message that has none; `unknown_handler_policy` decides on it.
+ */
+#define PGQUE_NO_HANDLER -1
+
+/**
+ * The kinds. A kind that this header does not know yet keeps its number.
+ */
+#define PGQUE_ERROR_CONNECTION 1
+
+#define PGQUE_ERROR_CONFIGURATION 2
+
+#define PGQUE_ERROR_CLOSED 3
+
+#define PGQUE_ERROR_TIMEOUT 4
+
+#define PGQUE_ERROR_QUEUE_NOT_FOUND 5
+
+#define PGQUE_ERROR_CONSUMER_NOT_FOUND 6
+
+#define PGQUE_ERROR_BATCH_NOT_FOUND 7
+
+#define PGQUE_ERROR_OVERFLOW 8
+
+#define PGQUE_ERROR_PERMISSION_DENIED 9
+
+#define PGQUE_ERROR_INVALID_INPUT 10
+
+#define PGQUE_ERROR_CONFLICT 11
+
+#define PGQUE_ERROR_NOT_INSTALLED 12
+
+#define PGQUE_ERROR_SERVER 13
+
+#define PGQUE_ERROR_INTERNAL 14
+
+#define PGQUE_ERROR_INTERRUPTED 15
+
+#define PGQUE_LOG_ERROR 1
+
+#define PGQUE_LOG_WARN 2
+
+#define PGQUE_LOG_INFO 3
+
+#define PGQUE_LOG_DEBUG 4
+
+#define PGQUE_LOG_TRACE 5
+
+/**
+ * The usual `max_messages` of `pgque_client_receive` and `pgque_client_receive_coop`.
+ */
+#define PGQUE_MAX_MESSAGES_DEFAULT 100
+
+/**
+ * The usual delay of a retry, in seconds.
+ */
+#define PGQUE_RETRY_AFTER_DEFAULT 60.0
+
+/**
+ * The usual `batch_handling` of `pgque_client_unsubscribe_subconsumer`.
+ */
+#define PGQUE_BATCH_HANDLING_DEFAULT 0
+
+/**
+ * The usual `limit` of `pgque_client_dlq_inspect`.
+ */
+#define PGQUE_DLQ_LIMIT_DEFAULT 100
+
+#define PGQUE_INTERVAL_NONE 0
+
+#define PGQUE_INTERVAL_SECONDS 1
+
+#define PGQUE_INTERVAL_TEXT 2
+
+#define PGQUE_VALUE_NULL 0
+
+#define PGQUE_VALUE_BOOL 1
+
+#define PGQUE_VALUE_INT 2
+
+#define PGQUE_VALUE_FLOAT 3
+
+#define PGQUE_VALUE_TEXT 4
+
+/**
+ * `json` and `jsonb`, as text.
+ */
+#define PGQUE_VALUE_JSON 5
+
+/**
+ * `numeric`, as decimal text.
+ */
+#define PGQUE_VALUE_NUMERIC 6
+
+#define PGQUE_VALUE_BYTES 7
+
+/**
+ * `timestamptz`, in microseconds since 1970.
+ */
+#define PGQUE_VALUE_TIMESTAMP 8
+
+#define PGQUE_VALUE_ARRAY 9
+
+/**
+ * A kind that this version of the header does not know.
+ */
+#define PGQUE_VALUE_UNKNOWN -1
+
+/**
+ * What the caller's connection answers to one statement. Lives until the callback returns; only its thread may use
+ * it.
+ */
+typedef struct pgque_answer pgque_answer;
+
+/**
+ * A batch on its way through the handlers. Any thread.
+ */
+typedef struct pgque_batch pgque_batch;
+
+/**
+ * What the server at the other end offers. Any thread may read it.
+ */
+typedef struct pgque_capabilities pgque_capabilities;
+
+/**
+ * A client of one database. Any thread; calls from several threads share the connection, and its transaction.
+ */
+typedef struct pgque_client pgque_client;
+
+/**
+ * Receives batches and finishes them. One thread at a time, but for stop, which is for any thread.
+ */
+typedef struct pgque_consumer pgque_consumer;
+
+/**
+ * Why a call failed. Any thread may read it; its texts end with NUL and live until `pgque_error_free`.
+ */
+typedef struct pgque_error pgque_error;
+
+/**
+ * An event to send with everything it can have. One thread at a time.
+ */
+typedef struct pgque_event pgque_event;
+
+/**
+ * One event as a consumer receives it. Belongs to the messages or the batch that it came from.
+ */
+typedef struct pgque_message pgque_message;
+
+/**
+ * The messages of one batch. Any thread may read them.
+ */
+typedef struct pgque_messages pgque_messages;
+
+/**
+ * A NOTIFY that arrived. Any thread may read it.
+ */
+typedef struct pgque_notification pgque_notification;
+
+/**
+ * Options by name, for `pgque_consumer_new` and `pgque_ticker_new`. One thread at a time.
+ */
+typedef struct pgque_options pgque_options;
+
+/**
+ * The outcome of `pgque_client_dlq_replay_all`. Any thread may read it.
+ */
+typedef struct pgque_replayed pgque_replayed;
+
+/**
+ * Columns and rows. Any thread may read them.
+ */
+typedef struct pgque_result pgque_result;
+
+/**
+ * Runs the engine of one database, without which nothing is delivered. Many may run; one works, the others stand
+ * by. Any thread.
+ */
+typedef struct pgque_ticker pgque_ticker;
+
+/**
+ * One cell. Belongs to the result that it came from.
+ */
+typedef struct pgque_value pgque_value;
+
+/**
+ * The verdict of a handler on its message. Lives until the handler returns; only the handler's thread may use it.
+ */
+typedef struct pgque_verdict pgque_verdict;
+
+/**
+ * What becomes of the messages of a batch, for `pgque_client_finish`. One thread at a time.
+ */
+typedef struct pgque_verdicts pgque_verdicts;
+
+/**
+ * Bytes that belong to something else and live as long as it does. `data` is NULL for SQL NULL, and not NULL for
+ * the empty text. Not terminated by NUL.
+ */
+typedef struct {
+  const char *data;
+  size_t len;
+} pgque_bytes;
+
+/**
+ * A length of time. Made by the three functions below.
+ */
+typedef struct {
+  int32_t kind;
+  double seconds;
+  const char *text;
+} pgque_interval;
+
+/**
+ * Runs a statement on the caller's connection. `sql` holds `$1`, `$2` and so on, for which `params` has `params_count`
+ * texts that end with NUL, or NULL for SQL NULL; they fit libpq's `PQexecParams`. Every row of the answer goes to
+ * `pgque_answer_add_row`, all columns as text. True when the statement ran; false when it failed, which
+ * `pgque_answer_server_error` or `pgque_answer_connection_error` describes. Called only on the thread inside a call
+ * on that client; what it is given dies when it returns. It must not call that client, nor throw.
+ */
+typedef bool (*pgque_query_callback)(const char *sql,
+                                     const char *const *params,
+                                     size_t params_count,
+                                     pgque_answer *answer,
+                                     void *user_data);
+
+/**
+ * Frees the `user_data` of a callback once it is needed no more. May be NULL.
+ */
+typedef void (*pgque_free_callback)(void *user_data);
+
+/**
+ * Handles one message: `handler` is the number that `pgque_consumer_on` gave. It tells its verdict by one of the
+ * `pgque_verdict` functions; without one the message counts as failed. Called on the thread inside
+ * `pgque_consumer_run`, where it may make any call but those of this consumer other than stop. Message and verdict
+ * die when it returns. It must not throw nor jump out.
+ */
+typedef void (*pgque_handler)(int64_t handler,
+                              const pgque_message *message,
+                              pgque_verdict *verdict,
+                              void *user_data);
+
+/**
+ * Takes a line: its level, one of `PGQUE_LOG_*`, the logger's name (`pgque`, `pgque.consumer.<name>`,
+ * `pgque.ticker`) and the text, both of which end with NUL and die when it returns. May be called from any thread,
+ * several at once, the library's own among them; it must not call `pgque_set_log`, nor throw.
+ */
+typedef void (*pgque_log_callback)(int32_t level, const char *logger, const char *line, void *user_data);
+
+/**
+ * All of a message at once, for languages in which a call costs more than a copy. Grows at its end only.
+ */
+typedef struct {
+  int64_t msg_id;
+  int64_t batch_id;
+  int64_t created_at_us;
+  pgque_bytes event_type;
+  pgque_bytes payload;
+  /**
+   * `extra1` to `extra4`.
+   */
+  pgque_bytes extra[4];
+  int32_t retry_count;
+  /**
+   * False on the first delivery, when there is no retry count.
+   */
+  bool has_retry_count;
+} pgque_message_fields;
+
+#ifdef __cplusplus
+extern "C" {
+#endif // __cplusplus
+
+/**
+ * The ABI of the library that runs; differs from `PGQUE_ABI_VERSION` if the program was compiled for another one.
+ * Any thread; never blocks.
+ */
+uint32_t pgque_abi_version(void);
+
+/**
+ * The version of the library that runs, for instance `0.1.0`. Static: never freed. Any thread; never blocks.
+ */
+const char *pgque_version(void);
+
+/**
+ * Installs the engine, or brings an existing one up to date; repeating it is harmless. `conflict` if the database
+ * has a `pgque` schema that is not ours. Any thread; blocks.
+ */
+pgque_error *pgque_client_install(const pgque_client *client);
+
+/**
+ * Removes the engine with all queues and events. Any thread; blocks.
+ */
+pgque_error *pgque_client_uninstall(const pgque_client *client);
+
+/**
+ * The engine's version, which ends with NUL and belongs to the caller, until `pgque_text_free`. Any thread; blocks.
+ */
+pgque_error *pgque_client_version(const pgque_client *client,
+                                  char **version);
+
+/**
+ * Frees a text that a function gave to the caller. NULL is fine. Never blocks.
+ */
+void pgque_text_free(char *text);
+
+/**
+ * Asks, once for each client, what the server offers. The answer belongs to the caller, until
+ * `pgque_capabilities_free`. Any thread; blocks.
+ */
+pgque_error *pgque_client_capabilities(const pgque_client *client, pgque_capabilities **capabilities);
+
+/**
+ * PostgreSQL's version, for instance 150018; 0 for NULL. Never blocks.
+ */
+int64_t pgque_capabilities_server_version(const pgque_capabilities *capabilities);
+
+/**
+ * Whether the engine settles a batch in one call. Never blocks.
+ */
+bool pgque_capabilities_finish(const pgque_capabilities *capabilities);
+
+/**
+ * Whether the engine can tick every queue with new events. Never blocks.
+ */
+bool pgque_capabilities_ticker_pending(const pgque_capabilities *capabilities);
+
+/**
+ * Frees capabilities. NULL is fine. Never blocks.
+ */
+void pgque_capabilities_free(pgque_capabilities *capabilities);
+
+/**
+ * Ticks one queue if its settings ask for it. Writes whether there was a tick, and only then its id. Any thread;
+ * blocks.
+ */
+pgque_error *pgque_client_ticker(const pgque_client *client,
+                                 const char *queue,
+                                 bool *has_tick,
+                                 int64_t *tick_id);
+
+/**
+ * Has the next `pgque_client_ticker` of the queue tick in any case. Writes whether the queue has a tick, and only
+ * then the id of its newest. Any thread; blocks.
+ */
+pgque_error *pgque_client_force_next_tick(const pgque_client *client,
+                                          const char *queue,
+                                          bool *has_tick,
+                                          int64_t *tick_id);
+
+/**
+ * Alias of `pgque_client_force_next_tick`. Any thread; blocks.
+ */
+pgque_error *pgque_client_force_tick(const pgque_client *client,
+                                     const char *queue,
+                                     bool *has_tick,
+                                     int64_t *tick_id);
+
+/**
+ * Ticks all queues whose settings ask for it; how many ticked. Any thread; blocks.
+ */
+pgque_error *pgque_client_ticker_all(const pgque_client *client, int64_t *count);
+
+/**
+ * Runs due maintenance, table rotation above all; how much was done. Any thread; blocks.
+ */
+pgque_error *pgque_client_maint(const pgque_client *client, int64_t *count);
+
+/**
+ * Puts messages whose retry delay is over back into their queues; how many. Any thread; blocks.
+ */
+pgque_error *pgque_client_maint_retry_events(const pgque_client *client, int64_t *count);
+
+/**
+ * Creates a queue. 1, or 0 if it existed. Any thread; blocks.
+ */
+pgque_error *pgque_client_create_queue(const pgque_client *client, const char *queue, int64_t *count);
+
+/**
+ * Drops a queue with its events. `conflict` while consumers are subscribed, unless `force`. Any thread; blocks.
+ */
+pgque_error *pgque_client_drop_queue(const pgque_client *client,
+                                     const char *queue,
+                                     bool force,
+                                     int64_t *count);
+
+/**
+ * Sets one setting of a queue; `value` NULL resets it. Any thread; blocks.
+ */
+pgque_error *pgque_client_set_queue_config(const pgque_client *client,
+                                           const char *queue,
+                                           const char *name,
+                                           const char *value,
+                                           int64_t *count);
+
+/**
+ * One row for each part of the engine: `component`, `status`, `detail`. The result belongs to the caller, until
+ * `pgque_result_free`. Any thread; blocks.
+ */
+pgque_error *pgque_client_status(const pgque_client *client,
+                                 pgque_result **result);
+
+/**
+ * One queue, or all with NULL; no row for an unknown one. Intervals are in seconds. The result belongs to the
+ * caller, until `pgque_result_free`. Any thread; blocks.
+ */
+pgque_error *pgque_client_queue_info(const pgque_client *client, const char *queue, pgque_result **result);
+
+/**
+ * The subscriptions of a queue and a consumer; NULL means all. Intervals are in seconds. The result belongs to the
+ * caller, until `pgque_result_free`. Any thread; blocks.
+ */
+pgque_error *pgque_client_consumer_info(const pgque_client *client,
+                                        const char *queue,
+                                        const char *consumer,
+                                        pgque_result **result);
+
+/**
+ * An open batch; no row for an unknown one. Intervals are in seconds. The result belongs to the caller, until
+ * `pgque_result_free`. Any thread; blocks.
+ */
+pgque_error *pgque_client_batch_info(const pgque_client *client, int64_t batch_id, pgque_result **result);
+
+/**
+ * The dead letters of a queue, the newest first; none for an unknown queue. The result belongs to the caller, until
+ * `pgque_result_free`. Any thread; blocks.
+ */
+pgque_error *pgque_client_dlq_inspect(const pgque_client *client,
+                                      const char *queue,
+                                      int64_t limit,
+                                      pgque_result **result);
+
+/**
+ * Sends a dead letter again as a new event, which every consumer of the queue receives; its id. Any thread; blocks.
+ */
+pgque_error *pgque_client_dlq_replay(const pgque_client *client,
+                                     int64_t dead_letter_id,
+                                     int64_t *msg_id);
+
+/**
+ * Replays every dead letter of a queue; what fails stays and is counted. The outcome belongs to the caller, until
+ * `pgque_replayed_free`. Any thread; blocks.
+ */
+pgque_error *pgque_client_dlq_replay_all(const pgque_client *client,
+                                         const char *queue,
+                                         pgque_replayed **replayed);
+
+/**
+ * How many were replayed. Never blocks.
+ */
+int64_t pgque_replayed_count(const pgque_replayed *replayed);
+
+/**
+ * How many failed. Never blocks.
+ */
+int64_t pgque_replayed_failed(const pgque_replayed *replayed);
+
+/**
+ * Why the first of those failed; NULL if none did. A view into the outcome. Never blocks.
+ */
+pgque_bytes pgque_replayed_first_error(const pgque_replayed *replayed);
+
+/**
+ * Frees an outcome. NULL is fine. Never blocks.
+ */
+void pgque_replayed_free(pgque_replayed *replayed);
+
+/**
+ * Deletes dead letters that are older than the given time; how many. Any thread; blocks.
+ */
+pgque_error *pgque_client_dlq_purge(const pgque_client *client,
+                                    const char *queue,
+                                    pgque_interval older_than,
+                                    int64_t *count);
+
+/**
+ * Connects with a connection string of libpq, as URI or keywords, in autocommit. The client belongs to the caller,
+ * until `pgque_client_free`. Any thread; blocks until connected or `connect_timeout` is over.
+ */
+pgque_error *pgque_client_connect(const char *dsn,
+                                  pgque_client **client);
+
+/**
+ * With autocommit off the first statement opens a transaction, which commit or rollback ends. `conflict` while a
+ * transaction is open. Any thread; never blocks.
+ */
+pgque_error *pgque_client_set_autocommit(const pgque_client *client,
+                                         bool on);
+
+/**
+ * Closes the connection; an open transaction is rolled back. Later calls fail with `closed`; the client must still
+ * be freed. Twice is fine. Any thread; waits for the statement that runs now.
+ */
+pgque_error *pgque_client_close(const pgque_client *client);
+
+/**
+ * Closes and frees a client. NULL is fine. Once, when no thread uses it any more; never blocks.
+ */
+void pgque_client_free(pgque_client *client);
+
+/**
+ * Opens a transaction, also in autocommit. `conflict` inside one. Any thread; blocks.
+ */
+pgque_error *pgque_client_begin(const pgque_client *client);
+
+/**
+ * Commits; without a transaction nothing happens. A transaction in which a statement failed is rolled back and the
+ * call fails. Any thread; blocks.
+ */
+pgque_error *pgque_client_commit(const pgque_client *client);
+
+/**
+ * Rolls back; without a transaction nothing happens. Any thread; blocks.
+ */
+pgque_error *pgque_client_rollback(const pgque_client *client);
+
+/**
+ * Runs any one statement but BEGIN, COMMIT and ROLLBACK. `params` are texts for `$1`, `$2` and so on, `data` NULL for SQL
+ * NULL; may be NULL when there are none. The result belongs to the caller, until `pgque_result_free`. Any thread;
+ * blocks.
+ */
+pgque_error *pgque_client_execute(const pgque_client *client,
+                                  const char *sql,
+                                  const pgque_bytes *params,
+                                  size_t params_count,
+                                  pgque_result **result);
+
+/**
+ * Subscribes to a channel, from the commit on. Any thread; blocks.
+ */
+pgque_error *pgque_client_listen(const pgque_client *client, const char *channel);
+
+/**
+ * Ends the subscription to a channel. Any thread; blocks.
+ */
+pgque_error *pgque_client_unlisten(const pgque_client *client, const char *channel);
+
+/**
+ * Waits for a notification, up to so many seconds; INFINITY waits without limit. Writes NULL when the time is over,
+ * else a notification that belongs to the caller, until `pgque_notification_free`. Any thread; blocks.
+ */
+pgque_error *pgque_client_notification(const pgque_client *client,
+                                       double timeout_seconds,
+                                       pgque_notification **notification);
+
+/**
+ * Sends one event of JSON text and gives its id; it is seen by nobody before the commit. `event_type` NULL means
+ * `default`. `invalid_input` before anything is sent if the payload is not JSON. Any thread; blocks.
+ */
+pgque_error *pgque_client_send(const pgque_client *client,
+                               const char *queue,
+                               const char *event_type,
+                               const char *payload,
+                               size_t payload_len,
+                               int64_t *msg_id);
+
+/**
+ * As `pgque_client_send` for any text, stored byte for byte; `payload` NULL is SQL NULL. Any thread; blocks.
+ */
+pgque_error *pgque_client_send_text(const pgque_client *client,
+                                    const char *queue,
+                                    const char *event_type,
+                                    const char *payload,
+                                    size_t payload_len,
+                                    int64_t *msg_id);
+
+/**
+ * As `pgque_client_send` for an event with everything it can have. Any thread; blocks.
+ */
+pgque_error *pgque_client_send_event(const pgque_client *client,
+                                     const char *queue,
+                                     const pgque_event *event,
+                                     int64_t *msg_id);
+
+/**
+ * Sends many events of JSON text in one statement: all or none. `event_type` is stored as given, NULL as SQL NULL.
+ * `msg_ids` has room for `payloads_count` ids, which come in the order of the payloads; it may be NULL. Any thread;
+ * blocks.
+ */
+pgque_error *pgque_client_send_batch(const pgque_client *client,
+                                     const char *queue,
+                                     const char *event_type,
+                                     const pgque_bytes *payloads,
+                                     size_t payloads_count,
+                                     int64_t *msg_ids);
+
+/**
+ * As `pgque_client_send_batch` for any texts, stored byte for byte; `data` NULL is SQL NULL. Any thread; blocks.
+ */
+pgque_error *pgque_client_send_batch_text(const pgque_client *client,
+                                          const char *queue,
+                                          const char *event_type,
+                                          const pgque_bytes *payloads,
+                                          size_t payloads_count,
+                                          int64_t *msg_ids);
+
+/**
+ * Registers a consumer at the newest tick. 1 if it is new, 0 if it existed. Any thread; blocks.
+ */
+pgque_error *pgque_client_subscribe(const pgque_client *client,
+                                    const char *queue,
+                                    const char *consumer,
+                                    int64_t *count);
+
+/**
+ * Removes a consumer with its retries. 1, or 0 if there was none. Any thread; blocks.
+ */
+pgque_error *pgque_client_unsubscribe(const pgque_client *client,
+                                      const char *queue,
+                                      const char *consumer,
+                                      int64_t *count);
+
+/**
+ * Registers a cooperative worker. 1 if it is new, 0 if it existed. `convert_normal` turns an ordinary consumer of
+ * that name into a cooperative one; without it such a consumer is a `conflict`. Any thread; blocks.
+ */
+pgque_error *pgque_client_subscribe_subconsumer(const pgque_client *client,
+                                                const char *queue,
+                                                const char *consumer,
+                                                const char *subconsumer,
+                                                bool convert_normal,
+                                                int64_t *count);
+
+/**
+ * Removes a cooperative worker. 1, or 0 if there was none. `batch_handling` says what becomes of an open batch:
+ * 0 refuses with `conflict`, 1 sends its messages to the retry queue. Any thread; blocks.
+ */
+pgque_error *pgque_client_unsubscribe_subconsumer(const pgque_client *client,
+                                                  const char *queue,
+                                                  const char *consumer,
+                                                  const char *subconsumer,
+                                                  int64_t batch_handling,
+                                                  int64_t *count);
+
+/**
+ * Says that a cooperative worker is alive. 1, or 0 if there is none. Any thread; blocks.
+ */
+pgque_error *pgque_client_touch_subconsumer(const pgque_client *client,
+                                            const char *queue,
+                                            const char *consumer,
+                                            const char *subconsumer,
+                                            int64_t *count);
+
+/**
+ * Gives the open batch of the consumer, or opens the next one; no messages when there is none. With more than
+ * `max_messages` in the batch it fails with `overflow` and nothing is advanced. The messages belong to the caller,
+ * until `pgque_messages_free`. Any thread; blocks.
+ */
+pgque_error *pgque_client_receive(const pgque_client *client,
+                                  const char *queue,
+                                  const char *consumer,
+                                  int64_t max_messages,
+                                  pgque_messages **messages);
+
+/**
+ * As `pgque_client_receive` for one cooperative worker, which is registered on the fly. With a `dead_interval`
+ * (else `pgque_interval_none()`) the batch of a worker that was silent for so long is taken over. Any thread;
+ * blocks.
+ */
+pgque_error *pgque_client_receive_coop(const pgque_client *client,
+                                       const char *queue,
+                                       const char *consumer,
+                                       const char *subconsumer,
+                                       int64_t max_messages,
+                                       pgque_interval dead_interval,
+                                       pgque_messages **messages);
+
+/**
+ * Finishes a batch. 1, or 0 if it is unknown, already finished or taken over. Any thread; blocks.
+ */
+pgque_error *pgque_client_ack(const pgque_client *client, int64_t batch_id, int64_t *count);
+
+/**
+ * Has one message of an open batch delivered again after a delay; the batch must still be acknowledged. `reason`
+ * may be NULL. `batch_not_found` once the batch is finished. Any thread; blocks.
+ */
+pgque_error *pgque_client_nack(const pgque_client *client,
+                               int64_t batch_id,
+                               int64_t msg_id,
+                               pgque_interval retry_after,
+                               const char *reason);
+
+/**
+ * Settles a batch: what is not named is done, the rest is retried or dead-lettered, all or nothing. 1, or 0 without
+ * any effect if the batch is unknown, already finished or taken over. Any thread; blocks.
+ */
+pgque_error *pgque_client_finish(const pgque_client *client,
+                                 int64_t batch_id,
+                                 const pgque_verdicts *verdicts,
+                                 int64_t *count);
+
+/**
+ * Makes a client on a connection of the caller's, so that every call is part of whatever transaction is open there.
+ * Begin, commit, rollback, execute, listen and install answer `conflict`: use the connection itself. `user_data` is
+ * handed to `query`, and to `free_user_data`, which may be NULL, when the client is freed or could not be made. The
+ * client belongs to the caller, until `pgque_client_free`. As the connection, it is for one thread at a time; never
+ * blocks.
+ */
+pgque_error *pgque_client_over(pgque_query_callback query,
+                               void *user_data,
+                               pgque_free_callback free_user_data,
+                               pgque_client **client);
+
+/**
+ * Adds a row: one text for each column, `data` NULL for SQL NULL. The texts are copied. Never blocks.
+ */
+pgque_error *pgque_answer_add_row(pgque_answer *answer, const pgque_bytes *cells, size_t cells_count);
+
+/**
+ * Tells that the server reported an error. All but `sqlstate` and `message` may be NULL. Never blocks.
+ */
+pgque_error *pgque_answer_server_error(pgque_answer *answer,
+                                       const char *sqlstate,
+                                       const char *message,
+                                       const char *detail,
+                                       const char *hint,
+                                       const char *constraint);
+
+/**
+ * Tells that the connection is lost, closed or unusable. Never blocks.
+ */
+pgque_error *pgque_answer_connection_error(pgque_answer *answer, const char *message);
+
+/**
+ * Makes a consumer, which connects only when it is run. `name` must be subscribed, unless the option `subconsumer`
+ * is set. `options` may be NULL for the defaults, and are copied. `configuration` if an option is wrong. The
+ * consumer belongs to the caller, until `pgque_consumer_free`. Any thread; never blocks.
+ */
+pgque_error *pgque_consumer_new(const char *dsn,
+                                const char *queue,
+                                const char *name,
+                                const pgque_options *options,
+                                pgque_consumer **consumer);
+
+/**
+ * Names a type to handle, `*` for all that have no handler of their own, and gives the number of its handler: 0 for
+ * the first, and so on; the same type gets the same number again. Any thread; never blocks.
+ */
+pgque_error *pgque_consumer_on(const pgque_consumer *consumer,
+                               const char *event_type,
+                               int64_t *handler);
+
+/**
+ * Waits for the next batch, up to so many seconds while there is none; INFINITY waits without limit. Writes one of
+ * `PGQUE_NEXT_*`, and the batch, or NULL when there is none. The batch belongs to the caller, until
+ * `pgque_batch_free`. Reconnects for as long as it takes; errors that time cannot mend are returned. One thread at
+ * a time; blocks.
+ */
+pgque_error *pgque_consumer_next(const pgque_consumer *consumer,
+                                 double timeout_seconds,
+                                 int32_t *next,
+                                 pgque_batch **batch);
+
+/**
+ * The id under which the batch is open; 0 for NULL. Never blocks.
+ */
+int64_t pgque_batch_id(const pgque_batch *batch);
+
+/**
+ * How many messages; 0 for NULL. Never blocks.
+ */
+size_t pgque_batch_count(const pgque_batch *batch);
+
+/**
+ * One message, or NULL beyond the last. Lives as long as the batch. Never blocks.
+ */
+const pgque_message *pgque_batch_message(const pgque_batch *batch, size_t index);
+
+/**
+ * The number of the handler of a message, or `PGQUE_NO_HANDLER`. Never blocks.
+ */
+int64_t pgque_batch_handler(const pgque_batch *batch, size_t index);
+
+/**
+ * The message at this index is done. A later verdict replaces an earlier one. Never blocks.
+ */
+pgque_error *pgque_batch_ack(const pgque_batch *batch, size_t index);
+
+/**
+ * Deliver the message at this index again after a delay; `pgque_interval_none()` is the consumer's `retry_after`.
+ * `reason` may be NULL. Never blocks.
+ */
+pgque_error *pgque_batch_retry(const pgque_batch *batch,
+                               size_t index,
+                               pgque_interval after,
+                               const char *reason);
+
+/**
+ * Dead-letter the message at this index now. `reason` may be NULL. Never blocks.
+ */
+pgque_error *pgque_batch_dead(const pgque_batch *batch, size_t index, const char *reason);
+
+/**
+ * Frees a batch and its messages. One that was not finished is delivered again. NULL is fine. Never blocks.
+ */
+void pgque_batch_free(pgque_batch *batch);
+
+/**
+ * Settles a batch by the verdicts given on it; a message without a verdict counts as failed, unless it has no
+ * handler. All or nothing: if it cannot be done now, this is logged and the batch is delivered again; only errors
+ * that time cannot mend are returned. The batch must still be freed. One thread at a time; blocks.
+ */
+pgque_error *pgque_consumer_finish(const pgque_consumer *consumer,
+                                   const pgque_batch *batch);
+
+/**
+ * Handles messages until `pgque_consumer_stop`, calling `handler` for each that has a handler. `user_data` is
+ * handed to it and may be NULL. One thread at a time; blocks.
+ */
+pgque_error *pgque_consumer_run(const pgque_consumer *consumer, pgque_handler handler, void *user_data);
+
+/**
+ * Ends the current wait of the consumer at once, or else the next: also when called before it. The batch that is
+ * being handled is finished first. Any thread, but not a signal handler; never blocks.
+ */
+pgque_error *pgque_consumer_stop(const pgque_consumer *consumer);
+
+/**
+ * Gives up the connection; an unfinished batch is delivered again. The consumer may be used again and must still be
+ * freed. Twice is fine. One thread at a time; blocks for the call that runs now.
+ */
+pgque_error *pgque_consumer_close(const pgque_consumer *consumer);
+
+/**
+ * Frees a consumer and gives up its connection. NULL is fine. Once, when no thread uses it any more; never blocks.
+ */
+void pgque_consumer_free(pgque_consumer *consumer);
+
+/**
+ * The kind, one of `PGQUE_ERROR_*`; 0 for NULL. Never blocks.
+ */
+int32_t pgque_error_kind(const pgque_error *error);
+
+/**
+ * The kind's name, for instance `queue_not_found`; NULL for NULL. Lives as long as the error. Never blocks.
+ */
+const char *pgque_error_kind_name(const pgque_error *error);
+
+/**
+ * The operation that failed, for instance `receive`; NULL for NULL. Lives as long as the error. Never blocks.
+ */
+const char *pgque_error_op(const pgque_error *error);
+
+/**
+ * What went wrong, without the operation; NULL for NULL. Lives as long as the error. Never blocks.
+ */
+const char *pgque_error_message(const pgque_error *error);
+
+/**
+ * Operation, message and hint in one line for people; NULL for NULL. Lives as long as the error. Never blocks.
+ */
+const char *pgque_error_text(const pgque_error *error);
+
+/**
+ * The server's SQLSTATE, or NULL if the server said nothing. Lives as long as the error. Never blocks.
+ */
+const char *pgque_error_sqlstate(const pgque_error *error);
+
+/**
+ * The server's detail, or NULL. Lives as long as the error. Never blocks.
+ */
+const char *pgque_error_detail(const pgque_error *error);
+
+/**
+ * The server's hint, or NULL. Lives as long as the error. Never blocks.
+ */
+const char *pgque_error_hint(const pgque_error *error);
+
+/**
+ * The constraint that was violated, or NULL. Lives as long as the error. Never blocks.
+ */
+const char *pgque_error_constraint(const pgque_error *error);
+
+/**
+ * Whether the same call may succeed later without any change by the caller. Never blocks.
+ */
+bool pgque_error_retriable(const pgque_error *error);
+
+/**
+ * The caller's limit that an `overflow` exceeded; false, and nothing written, for other errors. Never blocks.
+ */
+bool pgque_error_configured_limit(const pgque_error *error, int64_t *limit);
+
+/**
+ * Frees an error. NULL is fine. Once for each error; never blocks.
+ */
+void pgque_error_free(pgque_error *error);
+
+/**
+ * Sends log lines up to a level to `callback`, or to nobody with NULL, in place of an earlier one. `user_data` is
+ * handed to it, and to `free_user_data`, which may be NULL, once it is replaced. Holds for the whole process. Any
+ * thread; waits for lines that are being taken.
+ */
+pgque_error *pgque_set_log(int32_t level,
+                           pgque_log_callback callback,
+                           void *user_data,
+                           pgque_free_callback free_user_data);
+
+/**
+ * How many messages; 0 for NULL. Never blocks.
+ */
+size_t pgque_messages_count(const pgque_messages *messages);
+
+/**
+ * One message, or NULL beyond the last. Lives as long as the messages. Never blocks.
+ */
+const pgque_message *pgque_messages_get(const pgque_messages *messages, size_t index);
+
+/**
+ * Frees the messages and with them every view into them. NULL is fine. Never blocks.
+ */
+void pgque_messages_free(pgque_messages *messages);
+
+/**
+ * Unique within the queue; kept when the message is retried. 0 for NULL. Never blocks.
+ */
+int64_t pgque_message_id(const pgque_message *message);
+
+/**
+ * The batch to acknowledge. 0 for NULL. Never blocks.
+ */
+int64_t pgque_message_batch_id(const pgque_message *message);
+
+/**
+ * The type; NULL when the producer stored NULL. A view into the message. Never blocks.
+ */
+pgque_bytes pgque_message_type(const pgque_message *message);
+
+/**
+ * The stored text, usually JSON; NULL for SQL NULL. A view into the message. Never blocks.
+ */
+pgque_bytes pgque_message_payload(const pgque_message *message);
+
+/**
+ * `extra1` to `extra4` by its number from 1; NULL for SQL NULL or another number. A view into the message. Never
+ * blocks.
+ */
+pgque_bytes pgque_message_extra(const pgque_message *message,
+                                size_t number);
+
+/**
+ * How often the message was retried; false, and nothing written, on its first delivery. Never blocks.
+ */
+bool pgque_message_retry_count(const pgque_message *message, int32_t *retry_count);
+
+/**
+ * When the producing transaction began, in microseconds since 1970. 0 for NULL. Never blocks.
+ */
+int64_t pgque_message_created_at_us(const pgque_message *message);
+
+/**
+ * Fills in the fields of a message; `fields_size` is `sizeof(pgque_message_fields)`, by which the library knows
+ * the header that the program was compiled with. False, and nothing written, if a pointer is NULL. The views live
+ * as long as the message. Never blocks.
+ */
+bool pgque_message_view(const pgque_message *message,
+                        pgque_message_fields *fields,
+                        size_t fields_size);
+
+/**
+ * An event of type `default` with the JSON payload `null`, to be freed by `pgque_event_free`. Any thread; never
+ * blocks.
+ */
+pgque_event *pgque_event_new(void);
+
+/**
+ * Sets the type; NULL means `default`. Never blocks.
+ */
+pgque_error *pgque_event_set_type(pgque_event *event, const char *event_type);
+
+/**
+ * Sets the payload to JSON text, which is checked when the event is sent. Never blocks.
+ */
+pgque_error *pgque_event_set_payload(pgque_event *event, const char *payload, size_t payload_len);
+
+/**
+ * Sets the payload to any text, stored byte for byte; NULL is SQL NULL. Never blocks.
+ */
+pgque_error *pgque_event_set_text(pgque_event *event, const char *payload, size_t payload_len);
+
+/**
+ * Sets `extra1` to `extra4` by its number from 1; NULL is SQL NULL. Never blocks.
+ */
+pgque_error *pgque_event_set_extra(pgque_event *event, size_t number, const char *extra, size_t extra_len);
+
+/**
+ * Frees an event; it may be sent any number of times before. NULL is fine. Never blocks.
+ */
+void pgque_event_free(pgque_event *event);
+
+/**
+ * The channel; NULL for NULL. A view into the notification. Never blocks.
+ */
+pgque_bytes pgque_notification_channel(const pgque_notification *notification);
+
+/**
+ * The payload, which may be empty; NULL for NULL. A view into the notification. Never blocks.
+ */
+pgque_bytes pgque_notification_payload(const pgque_notification *notification);
+
+/**
+ * The server process that notified; 0 for NULL. Never blocks.
+ */
+int32_t pgque_notification_process_id(const pgque_notification *notification);
+
+/**
+ * Frees a notification. NULL is fine. Never blocks.
+ */
+void pgque_notification_free(pgque_notification *notification);
+
+/**
+ * No length of time, where one is optional. Never blocks.
+ */
+pgque_interval pgque_interval_none(void);
+
+/**
+ * A number of seconds. The call that gets it refuses what is negative or not a number. Never blocks.
+ */
+pgque_interval pgque_interval_seconds(double seconds);
+
+/**
+ * PostgreSQL interval text, for instance `5 minutes`. Points to the caller's text, which must live until the
+ * call that gets the interval has returned. Never blocks.
+ */
+pgque_interval pgque_interval_text(const char *text);
+
+/**
+ * The usual age in `pgque_client_dlq_purge`. Never blocks.
+ */
+pgque_interval pgque_dlq_older_than_default(void);
+
+/**
+ * An empty set of options, to be freed by `pgque_options_free`. Any thread; never blocks.
+ */
+pgque_options *pgque_options_new(void);
+
+/**
+ * Sets an option, with times in seconds; a later value of the same name replaces an earlier one. Whether the name
+ * exists and the value fits is told by the function that is given the options. Never blocks.
+ *
+ * Consumer: `poll_interval`, `max_messages`, `retry_after`, `unknown_handler_policy` (`nack` or `ack`),
+ * `subconsumer`, `dead_interval`. Ticker: `tick_interval`, `tick_interval_max`, `retry_interval`,
+ * `maint_interval`, `standby_interval`.
+ */
+pgque_error *pgque_options_set(pgque_options *options,
+                               const char *name,
+                               const char *value);
+
+/**
+ * Frees options; what was made with them keeps its own copy. NULL is fine. Never blocks.
+ */
+void pgque_options_free(pgque_options *options);
+
+/**
+ * Makes a ticker, which connects only when it is run, with a role that is a member of `pgque_admin`. `options` may
+ * be NULL for the defaults, and are copied. `configuration` if an option is wrong. The ticker belongs to the caller,
+ * until `pgque_ticker_free`. Any thread; never blocks.
+ */
+pgque_error *pgque_ticker_new(const char *dsn,
+                              const pgque_options *options,
+                              pgque_ticker **ticker);
+
+/**
+ * Works, or stands by, until `pgque_ticker_stop`. Reconnects for as long as it takes; errors that time cannot mend
+ * are returned. One thread at a time; blocks.
+ */
+pgque_error *pgque_ticker_run(const pgque_ticker *ticker);
+
+/**
+ * Ends the current run at once, or else the next. Any thread, but not a signal handler; never blocks.
+ */
+pgque_error *pgque_ticker_stop(const pgque_ticker *ticker);
+
+/**
+ * Frees a ticker. NULL is fine. Once, when no thread uses it any more; never blocks.
+ */
+void pgque_ticker_free(pgque_ticker *ticker);
+
+/**
+ * How many columns; 0 for NULL, and for a statement without a result. Never blocks.
+ */
+size_t pgque_result_column_count(const pgque_result *result);
+
+/**
+ * The name of a column; NULL beyond the last. A view into the result. Never blocks.
+ */
+pgque_bytes pgque_result_column_name(const pgque_result *result, size_t column);
+
+/**
+ * How many rows; 0 for NULL. Never blocks.
+ */
+size_t pgque_result_row_count(const pgque_result *result);
+
+/**
+ * How many rows were returned or changed; false, and nothing written, where the statement counts none. Never
+ * blocks.
+ */
+bool pgque_result_rows_affected(const pgque_result *result, uint64_t *rows_affected);
+
+/**
+ * One cell; NULL beyond the last row or column. SQL NULL is a value of the kind `PGQUE_VALUE_NULL`. Lives as long
+ * as the result. Never blocks.
+ */
+const pgque_value *pgque_result_value(const pgque_result *result,
+                                      size_t row,
+                                      size_t column);
+
+/**
+ * One cell by the name of its column; writes NULL if there is no such row or column. Lives as long as the result.
+ * Never blocks.
+ */
+pgque_error *pgque_result_get(const pgque_result *result,
+                              size_t row,
+                              const char *column,
+                              const pgque_value **value);
+
+/**
+ * Frees a result and with it every view into it. NULL is fine. Never blocks.
+ */
+void pgque_result_free(pgque_result *result);
+
+/**
+ * One of `PGQUE_VALUE_*`; `PGQUE_VALUE_NULL` for NULL. Never blocks.
+ */
+int32_t pgque_value_kind(const pgque_value *value);
+
+/**
+ * A value of the kind bool; false, and nothing written, for others. Never blocks.
+ */
+bool pgque_value_bool(const pgque_value *value, bool *out);
+
+/**
+ * A value of the kind int, or the microseconds of a timestamp; false, and nothing written, for others. Never
+ * blocks.
+ */
+bool pgque_value_int64(const pgque_value *value, int64_t *out);
+
+/**
+ * A value of the kind float; false, and nothing written, for others. Never blocks.
+ */
+bool pgque_value_double(const pgque_value *value, double *out);
+
+/**
+ * A value of the kinds text, json, numeric or bytes; NULL for others. A view into the result. Never blocks.
+ */
+pgque_bytes pgque_value_bytes(const pgque_value *value);
+
+/**
+ * How many items a value of the kind array has; 0 for others. Never blocks.
+ */
+size_t pgque_value_item_count(const pgque_value *value);
+
+/**
+ * One item of an array; NULL beyond the last. Lives as long as the result. Never blocks.
+ */
+const pgque_value *pgque_value_item(const pgque_value *value, size_t index);
+
+/**
+ * No verdicts yet, to be freed by `pgque_verdicts_free`. Any thread; never blocks.
+ */
+pgque_verdicts *pgque_verdicts_new(void);
+
+/**
+ * The message is done, as is one that is not named. Never blocks.
+ */
+pgque_error *pgque_verdicts_ack(pgque_verdicts *verdicts, int64_t msg_id);
+
+/**
+ * Deliver the message again after a delay; `pgque_interval_none()` is the usual one. `reason` may be NULL. Never
+ * blocks.
+ */
+pgque_error *pgque_verdicts_retry(pgque_verdicts *verdicts,
+                                  int64_t msg_id,
+                                  pgque_interval after,
+                                  const char *reason);
+
+/**
+ * Dead-letter the message now. `reason` may be NULL. Never blocks.
+ */
+pgque_error *pgque_verdicts_dead(pgque_verdicts *verdicts, int64_t msg_id, const char *reason);
+
+/**
+ * Frees verdicts. NULL is fine. Never blocks.
+ */
+void pgque_verdicts_free(pgque_verdicts *verdicts);
+
+/**
+ * The message is done. Never blocks.
+ */
+pgque_error *pgque_verdict_ack(pgque_verdict *verdict);
+
+/**
+ * Deliver the message again after a delay; `pgque_interval_none()` is the consumer's `retry_after`. `reason` may be
+ * NULL. Never blocks.
+ */
+pgque_error *pgque_verdict_retry(pgque_verdict *verdict,
+                                 pgque_interval after,
+                                 const char *reason);
+
+/**
+ * Dead-letter the message now. `reason` may be NULL. Never blocks.
+ */
+pgque_error *pgque_verdict_dead(pgque_verdict *verdict, const char *reason);
+
+#ifdef __cplusplus
+}  // extern "C"
+#endif  // __cplusplus
+
+#endif  /* PGQUE_H */
