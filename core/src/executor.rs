@@ -41,18 +41,14 @@ impl Param {
         Param { name, value }
     }
 
-    /// PostgreSQL text cannot hold a NUL; said here, the caller's transaction survives it.
-    fn check(&self, op: &'static str) -> Result<()> {
-        let has_nul = |v: &Option<String>| v.as_ref().is_some_and(|v| v.contains('\0'));
-        let bad = match &self.value {
-            ParamValue::Text(value) => has_nul(value),
-            ParamValue::Array(values) => values.iter().any(has_nul),
-        };
-        if bad {
-            let message = format!("{} must not contain NUL (0x00) bytes", self.name);
-            return Err(Error::invalid(op, message));
+    pub(crate) fn check(&self, op: &'static str) -> Result<()> {
+        let mut texts = match &self.value {
+            ParamValue::Text(value) => std::slice::from_ref(value),
+            ParamValue::Array(values) => values,
         }
-        Ok(())
+        .iter()
+        .flatten();
+        texts.try_for_each(|text| check_nul(op, self.name, text))
     }
 
     /// The form for drivers that know only text: arrays become PostgreSQL array literals.
@@ -61,6 +57,14 @@ impl Param {
             ParamValue::Text(value) => value,
             ParamValue::Array(values) => Some(array_literal(&values)),
         }
+    }
+}
+
+/// PostgreSQL text cannot hold a NUL; said here, the caller's transaction survives it.
+pub(crate) fn check_nul(op: &'static str, name: &str, text: &str) -> Result<()> {
+    match text.contains('\0') {
+        true => Err(Error::invalid(op, format!("{name} must not contain NUL (0x00) bytes"))),
+        false => Ok(()),
     }
 }
 

@@ -36,7 +36,7 @@ pub enum Value {
 /// The answer to a statement.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ResultSet {
-    /// Column names in order; empty for a statement without a result.
+    /// Column names in order; empty for a statement without a result, and where the driver tells none: without a row.
     pub columns: Vec<String>,
     pub rows: Vec<Vec<Value>>,
     /// Rows returned or changed; `None` where the statement counts none.

@@ -203,3 +203,36 @@ fn common_types_are_decoded() {
         Ok(())
     });
 }
+
+#[test]
+fn nul_is_refused_under_its_arguments_name_and_costs_no_transaction() {
+    run(async {
+        let connection = Connection::open(settings()).await?;
+        connection.begin().await?;
+        let refusals = [
+            (connection.execute("select '\0'", &[]).await.map(drop), "execute", "sql"),
+            (connection.execute("select $1", &[Some("\0".into())]).await.map(drop), "execute", "parameter"),
+            (connection.listen("a\0b").await, "listen", "channel"),
+            (connection.unlisten("a\0b").await, "unlisten", "channel"),
+        ];
+        for (result, op, argument) in refusals {
+            let error = result.unwrap_err();
+            assert_eq!((error.kind(), error.op()), (Kind::InvalidInput, op));
+            assert!(error.message().starts_with(argument), "{error}");
+        }
+        assert_eq!(number(&connection, "select 1").await?, 1);
+        connection.commit().await
+    });
+}
+
+#[test]
+fn an_error_names_the_call_that_failed() {
+    run(async {
+        let connection = Connection::open(settings()).await?;
+        connection.close().await;
+        assert_eq!(connection.listen("x").await.unwrap_err().op(), "listen");
+        assert_eq!(connection.unlisten("x").await.unwrap_err().op(), "unlisten");
+        assert_eq!(connection.execute("select 1", &[]).await.unwrap_err().op(), "execute");
+        Ok(())
+    });
+}

@@ -11,7 +11,7 @@ use tokio_postgres::{NoTls, Row};
 use super::session::{Notification, Session};
 use super::settings::Settings;
 use crate::error::{Error, Kind, Result};
-use crate::executor::{Param, ParamValue};
+use crate::executor::{Param, ParamValue, check_nul};
 use crate::value::{self, ResultSet, TextParam};
 
 /// Where the connection stands between statements.
@@ -148,6 +148,8 @@ impl Connection {
     /// Do not send BEGIN, COMMIT or ROLLBACK this way: use the methods, which keep count.
     pub async fn execute(&self, sql: &str, params: &[Option<String>]) -> Result<ResultSet> {
         let params: Vec<Param> = params.iter().map(|p| Param::maybe("parameter", p.clone())).collect();
+        check_nul("execute", "sql", sql)?;
+        params.iter().try_for_each(|p| p.check("execute"))?;
         let session = self.enter("execute").await?;
         let result = value::run(&session.client, sql, &bind(&params)).await;
         self.leave(result)
@@ -155,21 +157,27 @@ impl Connection {
 
     /// Runs several statements, separated by semicolons, without parameters or results.
     pub async fn execute_script(&self, sql: &str) -> Result<()> {
-        let session = self.enter("execute").await?;
+        self.script("execute", "sql", sql).await
+    }
+
+    /// `argument` is what the caller gave of the text.
+    async fn script(&self, op: &'static str, argument: &str, sql: &str) -> Result<()> {
+        check_nul(op, argument, sql)?;
+        let session = self.enter(op).await?;
         let result = session.client.batch_execute(sql).await;
-        self.leave(result.map_err(|e| Error::from_driver("execute", e)))
+        self.leave(result.map_err(|e| Error::from_driver(op, e)))
     }
 
     /// Subscribes to a channel; effective at commit, and again after a reconnect.
     pub async fn listen(&self, channel: &str) -> Result<()> {
-        self.execute_script(&listen_sql(channel)).await?;
+        self.script("listen", "channel", &listen_sql(channel)).await?;
         self.channels(|channels| channels.insert(channel.to_owned()));
         Ok(())
     }
 
     pub async fn unlisten(&self, channel: &str) -> Result<()> {
         self.channels(|channels| channels.remove(channel));
-        self.execute_script(&format!("un{}", listen_sql(channel))).await
+        self.script("unlisten", "channel", &format!("un{}", listen_sql(channel))).await
     }
 
     /// Waits for a notification; `None` when the time is over. Fails when the connection ends.
