@@ -61,7 +61,7 @@ impl Param {
 }
 
 /// PostgreSQL text cannot hold a NUL; said here, the caller's transaction survives it.
-pub(crate) fn check_nul(op: &'static str, name: &str, text: &str) -> Result<()> {
+pub fn check_nul(op: &'static str, name: &str, text: &str) -> Result<()> {
     match text.contains('\0') {
         true => Err(Error::invalid(op, format!("{name} must not contain NUL (0x00) bytes"))),
         false => Ok(()),

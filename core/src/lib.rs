@@ -28,7 +28,7 @@ pub use client::{
 pub use connect::{Connection, Notification, Settings, TransactionStatus};
 pub use consumer::{Batch, Consumer, ConsumerOptions, Next, UnknownHandlerPolicy};
 pub use error::{Error, Kind, Result, ServerError};
-pub use executor::{BoxFuture, ForeignConnection, ForeignError, Placeholder};
+pub use executor::{BoxFuture, ForeignConnection, ForeignError, Placeholder, check_nul};
 pub use message::{Event, Message, Payload, Timestamp};
 pub use schema::{SCHEMA_VERSION, install, uninstall};
 pub use ticker::{Ticker, TickerOptions};
