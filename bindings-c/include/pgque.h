@@ -929,6 +929,16 @@ bool pgque_error_retriable(const pgque_error *error);
 bool pgque_error_configured_limit(const pgque_error *error, int64_t *limit);
 
 /**
+ * For wrappers in languages whose texts know their length: `invalid_input`, as an error of the operation `op`, if
+ * `text` holds a NUL and would be cut when passed as a text that ends with one, or if it is not UTF-8. Any thread;
+ * never blocks.
+ */
+pgque_error *pgque_text_check(const char *op,
+                              const char *argument,
+                              const char *text,
+                              size_t text_len);
+
+/**
  * Frees an error. NULL is fine. Once for each error; never blocks.
  */
 void pgque_error_free(pgque_error *error);

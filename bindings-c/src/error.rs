@@ -5,7 +5,7 @@ use std::ptr;
 
 use pgque::{Error, Kind};
 
-use crate::ffi::{c_string, put};
+use crate::ffi::{c_string, door, lossy, put};
 
 /// The kinds. A kind that this header does not know yet keeps its number.
 pub const PGQUE_ERROR_CONNECTION: i32 = 1;
@@ -160,6 +160,27 @@ pub extern "C" fn pgque_error_retriable(error: Option<&pgque_error>) -> bool {
 pub extern "C" fn pgque_error_configured_limit(error: Option<&pgque_error>, limit: *mut i64) -> bool {
     let configured = error.and_then(|e| e.configured_limit);
     configured.inspect(|n| put(limit, *n)).is_some()
+}
+
+/// For wrappers in languages whose texts know their length: `invalid_input`, as an error of the operation `op`, if
+/// `text` holds a NUL and would be cut when passed as a text that ends with one, or if it is not UTF-8. Any thread;
+/// never blocks.
+#[unsafe(no_mangle)]
+pub extern "C" fn pgque_text_check(
+    op: *const c_char,
+    argument: *const c_char,
+    text: *const c_char,
+    text_len: usize,
+) -> Option<Box<pgque_error>> {
+    let failure = door("text_check", |door| {
+        let argument = door.text(argument, "argument")?;
+        pgque::check_nul(door.0, argument, door.maybe_body(text, text_len, argument)?.unwrap_or_default())
+    });
+    failure.map(|mut error| {
+        error.op = lossy(op).map_or(error.op, |op| c_string(&op));
+        error.text = c_string(&format!("{}: {}", error.op.to_string_lossy(), error.message.to_string_lossy()));
+        error
+    })
 }
 
 /// Frees an error. NULL is fine. Once for each error; never blocks.
