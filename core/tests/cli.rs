@@ -414,3 +414,21 @@ fn dev_steps_down_from_root() {
         assert_ne!(owner(&dev.home.join("data")), 0);
     }
 }
+
+/// That it compiles is what is tested; the shell's runs.
+#[allow(dead_code)]
+mod rust_example {
+    include!("../src/cli/dev/examples/rust.txt");
+}
+
+#[test]
+fn the_shell_example_works_as_printed() {
+    let dev = Dev::start(&[]);
+    let text = include_str!("../src/cli/dev/examples/shell.txt");
+    let text = text.replace("postgresql://postgres@127.0.0.1:5432/pgque", &dev.dsn);
+    let programs = Path::new(PGQUE).parent().unwrap();
+    let path = std::env::join_paths([programs, Path::new("/usr/bin"), Path::new("/bin")]).unwrap();
+    let output = Command::new("sh").args(["-e", "-c", &text]).env("PATH", path).output().unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(String::from_utf8_lossy(&output.stdout).ends_with(" default {\"order\": 42}\n"));
+}
