@@ -246,6 +246,8 @@ fn classify(op: &str, sqlstate: &str, message: &str) -> Kind {
         "3F000" | "42883" | "42P01" if op != "execute" => Kind::NotInstalled,
         "57014" | "55P03" => Kind::Timeout,
         "57P01" | "57P02" | "57P03" | "57P05" | "3D000" => Kind::Connection,
+        // A database that takes no connections for now, or a server that has none left.
+        s if op == "connect" && (s == "55000" || s.starts_with("53")) => Kind::Connection,
         "40001" | "40P01" | "55000" | "23505" => Kind::Conflict,
         "23502" | "22023" | "0A000" => Kind::InvalidInput,
         s if s.starts_with("08") || s.starts_with("28") => Kind::Connection,
@@ -336,6 +338,17 @@ mod tests {
         assert_eq!(classify("receive", "54000", text), Kind::Overflow);
         assert_eq!(classify("receive_coop", "54000", text), Kind::Server);
         assert_eq!(classify("receive", "54000", "stack depth limit exceeded"), Kind::Server);
+    }
+
+    #[test]
+    fn a_server_that_takes_no_connections_for_now_may_be_tried_again() {
+        for sqlstate in ["55000", "53300", "57P03"] {
+            let server = ServerError { sqlstate: sqlstate.into(), ..ServerError::default() };
+            let error = Error::from_server("connect", server);
+            assert_eq!(error.kind(), Kind::Connection);
+            assert!(error.is_retriable());
+        }
+        assert_eq!(classify("receive", "55000", ""), Kind::Conflict);
     }
 
     #[test]

@@ -114,7 +114,7 @@ impl Events {
     }
 }
 
-/// Everything that prevents a connection is of that kind, whatever state the server gives.
+/// What the server says decides the kind; everything else that prevents a connection is of that kind.
 fn refused(error: tokio_postgres::Error) -> Error {
     match error.as_db_error().is_some() {
         true => Error::from_driver("connect", error),
