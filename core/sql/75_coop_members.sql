@@ -40,12 +40,18 @@ begin
   if v_tick is null then
     raise exception 'No ticks for this queue.  Please run ticker on database.' using errcode = 'PQ005';
   end if;
-  insert into pgque.subscription (sub_queue, sub_consumer, sub_last_tick, sub_role, sub_group)
-  values (i_queue_id, i_consumer_id, v_tick, 'coop_main', true)
-  on conflict (sub_queue, sub_consumer) do nothing;
-  created := found;
+  -- Looked for first: the insert would wait for a worker that moved the cursor in an open transaction.
   select * into main from pgque.subscription
    where sub_queue = i_queue_id and sub_consumer = i_consumer_id;
+  created := not found;
+  if created then
+    insert into pgque.subscription (sub_queue, sub_consumer, sub_last_tick, sub_role, sub_group)
+    values (i_queue_id, i_consumer_id, v_tick, 'coop_main', true)
+    on conflict (sub_queue, sub_consumer) do nothing;
+    created := found;
+    select * into main from pgque.subscription
+     where sub_queue = i_queue_id and sub_consumer = i_consumer_id;
+  end if;
   if main.sub_role = 'coop_main' then
     return;
   end if;
