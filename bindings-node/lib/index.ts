@@ -1,0 +1,51 @@
+/** The client of PgQue, an event log and queue inside PostgreSQL. */
+import { libraryVersion } from './native'
+
+export type { Interval, Parameter } from './arguments'
+export { Client, connect } from './client'
+export type {
+  Capabilities,
+  ConnectOptions,
+  NackOptions,
+  Notification,
+  Payload,
+  ReceiveCoopOptions,
+  ReceiveOptions,
+  Replayed,
+  SendOptions,
+} from './client'
+export { Consumer } from './consumer'
+export type { ConsumerOptions, Handler, RunOptions } from './consumer'
+export {
+  PgqueBatchNotFoundError,
+  PgqueClosedError,
+  PgqueConfigurationError,
+  PgqueConflictError,
+  PgqueConnectionError,
+  PgqueConsumerNotFoundError,
+  PgqueError,
+  PgqueInternalError,
+  PgqueInterruptedError,
+  PgqueInvalidInputError,
+  PgqueNotInstalledError,
+  PgqueOverflowError,
+  PgquePermissionDeniedError,
+  PgqueQueueNotFoundError,
+  PgqueServerError,
+  PgqueTimeoutError,
+} from './errors'
+export type { ErrorFacts, ErrorKind } from './errors'
+export type { Queryable } from './foreign'
+export { setLogger } from './logger'
+export type { Logger, LogLevel } from './logger'
+export { Message, Timestamp } from './message'
+export type { MessageFields } from './message'
+export { Text, text } from './payload'
+export { ResultSet } from './result'
+export type { Value } from './result'
+export { Ticker } from './ticker'
+export type { TickerOptions } from './ticker'
+export { ack, dead, retry, Verdict } from './verdict'
+
+/** The version of this library. */
+export const VERSION: string = libraryVersion()

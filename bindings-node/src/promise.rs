@@ -1,0 +1,39 @@
+//! From a future of the core to a promise.
+
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+
+use futures_util::FutureExt;
+use napi::bindgen_prelude::{PromiseRaw, ToNapiValue};
+use napi::{Env, JsValue, Result};
+use pgque::{Error, Kind, runtime};
+
+use crate::error::to_js;
+use crate::foreign;
+
+/// Runs the work on the core's runtime and settles a promise with its outcome, converted on the thread of `env`.
+///
+/// The promise keeps the process alive while it is pending. A panic becomes an error of kind `internal`.
+pub fn promise<'env, T, V, F>(
+    env: &'env Env,
+    work: impl Future<Output = pgque::Result<T>> + Send + 'static,
+    convert: F,
+) -> Result<PromiseRaw<'env, V>>
+where
+    T: Send + 'static,
+    V: ToNapiValue + 'static,
+    F: FnOnce(T) -> V + Send + 'static,
+{
+    let runtime = runtime::handle().map_err(to_js)?;
+    let (deferred, promise) = env.create_deferred()?;
+    let work = foreign::on_behalf_of_caller(work);
+    runtime.spawn(async move {
+        let outcome = AssertUnwindSafe(work).catch_unwind().await.unwrap_or_else(|_| Err(panicked()));
+        deferred.resolve(move |_| outcome.map(convert).map_err(to_js));
+    });
+    Ok(PromiseRaw::new(env.raw(), promise.raw()))
+}
+
+fn panicked() -> Error {
+    Error::new(Kind::Internal, "promise", "the library panicked; this is a defect in it")
+}
