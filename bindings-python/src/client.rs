@@ -4,8 +4,8 @@ use std::future::Future;
 use std::sync::Arc;
 
 use pgque::{
-    Client, DLQ_LIMIT_DEFAULT, DLQ_OLDER_THAN_DEFAULT, Interval, MAX_MESSAGES_DEFAULT, RETRY_AFTER_DEFAULT, Result,
-    Verdict,
+    BATCH_HANDLING_DEFAULT, Client, DLQ_LIMIT_DEFAULT, DLQ_OLDER_THAN_DEFAULT, Interval, MAX_MESSAGES_DEFAULT,
+    RETRY_AFTER_DEFAULT, Result, Verdict,
 };
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -196,7 +196,7 @@ impl PgqueClient {
     }
 
     /// Remove a cooperative worker; `batch_handling=1` has the messages of its open batch retried.
-    #[pyo3(signature = (queue, consumer, subconsumer, *, batch_handling=0))]
+    #[pyo3(signature = (queue, consumer, subconsumer, *, batch_handling=BATCH_HANDLING_DEFAULT))]
     fn unsubscribe_subconsumer(
         &self,
         py: Python<'_>,

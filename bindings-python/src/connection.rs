@@ -27,10 +27,16 @@ impl Connection {
         Ok(Connection { core })
     }
 
-    /// The columns, the rows, and how many were returned or changed.
-    fn _execute<'py>(&self, py: Python<'py>, sql: &str, params: Vec<Option<String>>) -> PyResult<Answer<'py>> {
+    /// The columns, the rows, and how many were returned or changed. `json_loads` makes values of JSON text.
+    fn _execute<'py>(
+        &self,
+        py: Python<'py>,
+        sql: &str,
+        params: Vec<Option<String>>,
+        json_loads: &Bound<'py, PyAny>,
+    ) -> PyResult<Answer<'py>> {
         let result = wait_on(py, &self.core, self.core.execute(sql, &params))?;
-        let rows = rows(py, &result)?;
+        let rows = rows(py, &result, json_loads)?;
         Ok((result.columns, rows, result.rows_affected))
     }
 

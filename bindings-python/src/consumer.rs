@@ -74,16 +74,33 @@ impl Batch {
         self.0.messages().len()
     }
 
-    fn __getitem__(&self, index: usize) -> PyResult<(Option<usize>, Message)> {
-        if index >= self.0.messages().len() {
-            return Err(pyo3::exceptions::PyIndexError::new_err("batch index out of range"));
-        }
-        Ok((self.0.handler(index), Source::Batch(self.0.clone()).message(index)))
+    fn __iter__(&self) -> BatchIterator {
+        BatchIterator { batch: self.0.clone(), next: 0 }
     }
 
     #[getter]
     fn id(&self) -> i64 {
         self.0.id()
+    }
+}
+
+#[pyclass(module = "pgque._pgque")]
+struct BatchIterator {
+    batch: Arc<pgque::Batch>,
+    next: usize,
+}
+
+#[pymethods]
+impl BatchIterator {
+    fn __iter__(slf: Py<Self>) -> Py<Self> {
+        slf
+    }
+
+    fn __next__(&mut self) -> Option<(Option<usize>, Message)> {
+        let index = self.next;
+        self.next += 1;
+        let source = Source::Batch(self.batch.clone());
+        (index < source.messages().len()).then(|| (self.batch.handler(index), source.message(index)))
     }
 }
 

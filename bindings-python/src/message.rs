@@ -144,7 +144,7 @@ impl Message {
         if payload.is_none() {
             return Ok(payload);
         }
-        json_loads(py, &payload).map_err(|e| {
+        json_loads(py)?.call1((&payload,)).map_err(|e| {
             let id = self.field(py, 0).map(|id| id.to_string()).unwrap_or_default();
             let reason = e.value(py).to_string();
             invalid(py, "json", format!("payload of message {id} is not JSON: {reason}"), e)

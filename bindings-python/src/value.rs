@@ -23,9 +23,10 @@ pub fn timestamp(py: Python<'_>, at: Timestamp) -> PyResult<Bound<'_, PyAny>> {
     epoch.bind(py).add(delta)
 }
 
-pub fn json_loads<'py>(py: Python<'py>, text: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+/// `json.loads`.
+pub fn json_loads(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
     static LOADS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-    LOADS.import(py, "json", "loads")?.call1((text,))
+    LOADS.import(py, "json", "loads")
 }
 
 fn decimal<'py>(py: Python<'py>, text: &str) -> PyResult<Bound<'py, PyAny>> {
@@ -34,18 +35,18 @@ fn decimal<'py>(py: Python<'py>, text: &str) -> PyResult<Bound<'py, PyAny>> {
 }
 
 /// As psycopg gives them: `numeric` is a Decimal, `json` is parsed.
-pub fn to_python<'py>(py: Python<'py>, value: &Value) -> PyResult<Bound<'py, PyAny>> {
+fn to_python<'py>(py: Python<'py>, value: &Value, json_loads: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
     Ok(match value {
         Value::Bool(b) => b.into_pyobject(py)?.to_owned().into_any(),
         Value::Int(n) => n.into_pyobject(py)?.into_any(),
         Value::Float(n) => n.into_pyobject(py)?.into_any(),
         Value::Text(text) => PyString::new(py, text).into_any(),
-        Value::Json(text) => json_loads(py, PyString::new(py, text).as_any())?,
+        Value::Json(text) => json_loads.call1((text,))?,
         Value::Numeric(text) => decimal(py, text)?,
         Value::Bytes(bytes) => PyBytes::new(py, bytes).into_any(),
         Value::Timestamp(at) => timestamp(py, *at)?,
         Value::Array(items) => {
-            let items: Vec<_> = items.iter().map(|item| to_python(py, item)).collect::<PyResult<_>>()?;
+            let items: Vec<_> = items.iter().map(|item| to_python(py, item, json_loads)).collect::<PyResult<_>>()?;
             PyList::new(py, items)?.into_any()
         }
         // NULL, and what a newer core may know besides.
@@ -54,9 +55,9 @@ pub fn to_python<'py>(py: Python<'py>, value: &Value) -> PyResult<Bound<'py, PyA
 }
 
 /// The rows as tuples.
-pub fn rows<'py>(py: Python<'py>, result: &ResultSet) -> PyResult<Bound<'py, PyList>> {
+pub fn rows<'py>(py: Python<'py>, result: &ResultSet, json_loads: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyList>> {
     let row = |row: &Vec<Value>| -> PyResult<Bound<'py, PyTuple>> {
-        let cells: Vec<_> = row.iter().map(|cell| to_python(py, cell)).collect::<PyResult<_>>()?;
+        let cells: Vec<_> = row.iter().map(|cell| to_python(py, cell, json_loads)).collect::<PyResult<_>>()?;
         PyTuple::new(py, cells)
     };
     let rows: Vec<_> = result.rows.iter().map(row).collect::<PyResult<_>>()?;
@@ -66,7 +67,7 @@ pub fn rows<'py>(py: Python<'py>, result: &ResultSet) -> PyResult<Bound<'py, PyL
 /// `pgque.Rows`: a list of dictionaries.
 pub fn table<'py>(py: Python<'py>, result: &ResultSet) -> PyResult<Bound<'py, PyAny>> {
     let kind = py.import(intern!(py, "pgque.types"))?.getattr(intern!(py, "Rows"))?;
-    kind.call1((&result.columns, rows(py, result)?))
+    kind.call1((&result.columns, rows(py, result, json_loads(py)?)?))
 }
 
 /// A length of time: seconds, a timedelta, or interval text.

@@ -1,4 +1,4 @@
-"""psycopg's placeholders and Python's values, put into PostgreSQL's ``$1`` and its text literals."""
+"""psycopg's placeholders and Python's values, as PostgreSQL's ``$1`` and its text literals."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _PLACEHOLDER = re.compile(r"%(?:\((?P<name>[^)]+)\))?(?P<kind>.?)", re.DOTALL)
 def rewrite(
     sql: str, params: Sequence[Any] | Mapping[str, Any] | None
 ) -> tuple[str, list[str | None]]:
-    """The statement with ``$n`` and the texts to go with it; without parameters it is left alone."""
+    """The statement with ``$n`` and the texts for it; without parameters it is left alone."""
     if params is None:
         return sql, []
     if isinstance(params, str | bytes) or not isinstance(params, Sequence | Mapping):
@@ -29,13 +29,17 @@ def rewrite(
         if kind == "%" and name is None:
             return "%"
         if kind not in ("s", "t", "b"):
-            raise ValueError(f"only '%s' and '%(name)s' are placeholders, got '{match[0]}'; write '%%'")
+            raise ValueError(
+                f"only '%s' and '%(name)s' are placeholders, got '{match[0]}'; write '%%'"
+            )
         used.append(_pick(params, name, len(used)))
         return f"${len(used)}"
 
     text = _PLACEHOLDER.sub(place, sql)
     if not isinstance(params, Mapping) and len(used) != len(params):
-        raise ValueError(f"the statement has {len(used)} placeholders, but {len(params)} parameters came")
+        raise ValueError(
+            f"the statement has {len(used)} placeholders, but {len(params)} parameters came"
+        )
     return text, [None if value is None else literal(value) for value in used]
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, NamedTuple
@@ -39,7 +40,8 @@ class Cursor:
 
     def execute(self, sql: str, params: Params = None) -> Cursor:
         """Run one statement with ``%s`` or ``%(name)s`` in the places of parameters."""
-        columns, rows, count = self.connection._execute(*rewrite(sql, params))
+        connection = self.connection
+        columns, rows, count = connection._execute(*rewrite(sql, params), connection.json_loads)
         self.description = [Column(name) for name in columns] or None
         self.rowcount = -1 if count is None else count
         self._rows = iter(rows)
@@ -77,6 +79,9 @@ class Cursor:
 class Connection(_pgque.Connection):
     """One connection. With ``autocommit`` off, the first statement opens a transaction."""
 
+    #: Makes a value of the text of a json or jsonb column; may be set on the connection.
+    json_loads: Callable[[str], Any] = staticmethod(json.loads)
+
     def execute(self, sql: str, params: Params = None) -> Cursor:
         """Run one statement on a new cursor."""
         return self.cursor().execute(sql, params)
@@ -91,7 +96,7 @@ class Connection(_pgque.Connection):
             self.begin()
             commit, rollback = self.commit, self.rollback
         else:
-            # An inner savepoint may have the same name: it hides the outer one until it is released.
+            # An inner savepoint may have the same name: it hides the outer one until released.
             self.execute("savepoint pgque")
             commit, rollback = self._release_savepoint, self._rollback_to_savepoint
         try:

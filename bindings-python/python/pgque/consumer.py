@@ -126,7 +126,7 @@ class Consumer:
             return Retry(reason=traceback.format_exception_only(error)[-1].strip())
 
 
-def _check_handler(handler: object) -> None:
+def _check_handler(handler: Any) -> None:
     if not callable(handler):
         raise TypeError(f"a handler must be callable, got {handler!r}")
     for code in (handler, getattr(type(handler), "__call__", None)):  # noqa: B004

@@ -12,7 +12,7 @@ class Verdict(Exception):
 
 
 class Retry(Verdict):
-    """Deliver again after a delay (seconds, timedelta or interval text; the consumer's by default)."""
+    """Deliver again after a delay: seconds, timedelta or interval text; else the consumer's."""
 
     def __init__(
         self, after: float | timedelta | str | None = None, reason: str | None = None

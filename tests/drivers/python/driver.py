@@ -1,0 +1,403 @@
+"""The Python driver of the conformance suite: JSON lines in, calls, JSON lines out. No assertions."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+import threading
+import time
+from collections.abc import Callable
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import pgque
+import psycopg
+
+EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+EXTRAS = ("extra1", "extra2", "extra3", "extra4")
+
+
+class Unknown(Exception):
+    """The operation is not one of ours."""
+
+
+# Values
+
+
+def span(value: Any) -> Any:
+    """A length of time: a number, a text, or a special float."""
+    if isinstance(value, dict):
+        return {"nan": float("nan"), "infinity": float("inf")}[value["special"]]
+    return value
+
+
+def special(name: str) -> Any:
+    values: dict[str, Callable[[], Any]] = {
+        "nan": lambda: {"n": float("nan")},
+        "lone_surrogate": lambda: {"text": "\ud800"},
+        "nul": lambda: {"text": "a\0b"},
+        "unserialisable": lambda: {1, 2},
+        "big_integer": lambda: {"n": 123456789012345678901234567890},
+        "deep": lambda: json.loads("[" * 200 + "]" * 200),
+    }
+    return values[name]()
+
+
+def micros(at: datetime) -> str:
+    return str((at - EPOCH) // timedelta(microseconds=1))
+
+
+def message(msg: pgque.Message) -> dict[str, Any]:
+    return {
+        "msg_id": str(msg.msg_id),
+        "batch_id": str(msg.batch_id),
+        "type": msg.type,
+        "payload": msg.payload,
+        "retry_count": msg.retry_count,
+        "created_at": micros(msg.created_at),
+        **{name: getattr(msg, name) for name in EXTRAS},
+    }
+
+
+def cell(value: Any) -> Any:
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        return repr(value).removesuffix(".0")
+    if isinstance(value, datetime):
+        return micros(value)
+    if isinstance(value, bytes):
+        return value.hex()
+    if isinstance(value, list):
+        return [cell(item) for item in value]
+    if isinstance(value, dict):
+        return json.dumps(value)
+    return str(value)
+
+
+def table(rows: pgque.Rows) -> dict[str, Any]:
+    cells = [[cell(value) for value in row.values()] for row in rows]
+    return {"columns": list(rows.columns), "rows": cells, "rows_affected": len(rows)}
+
+
+def verdict(item: dict[str, Any]) -> tuple[int, pgque.Verdict | None]:
+    given = {name: span(item[name]) for name in ("after", "reason") if name in item}
+    made = {"ack": lambda: None, "retry": pgque.retry, "dead": pgque.dead}[item["verdict"]]
+    return int(item["msg_id"]), made(**given)
+
+
+# Handles
+
+
+class Background:
+    """A consumer or ticker that runs on a thread of its own."""
+
+    def __init__(self, runner: pgque.Consumer | pgque.Ticker) -> None:
+        self.runner = runner
+        self.error: BaseException | None = None
+        self.thread = threading.Thread(target=self.run, daemon=True)
+        self.seen: list[dict[str, Any]] = []
+        self.changed = threading.Condition()
+
+    def run(self) -> None:
+        try:
+            self.runner.run()
+        except BaseException as error:
+            self.error = error
+
+    def stop(self) -> None:
+        self.runner.stop()
+        self.thread.join()
+        if self.error is not None:
+            raise self.error
+
+    def handler(self, behaviour: str) -> Callable[[pgque.Message], Any]:
+        failed: set[int] = set()
+
+        def handle(msg: pgque.Message) -> Any:
+            with self.changed:
+                self.seen.append(message(msg))
+                self.changed.notify_all()
+            if behaviour == "fail" or (behaviour == "fail_once" and msg.msg_id not in failed):
+                failed.add(msg.msg_id)
+                raise RuntimeError("handler failed on purpose")
+            if behaviour == "retry":
+                return pgque.retry(0, "later")
+            if behaviour == "dead":
+                raise pgque.dead("beyond repair")
+            time.sleep({"hang": 60, "slow": 3}.get(behaviour, 0))
+            return None
+
+        return handle
+
+    def wait(self, count: int, timeout: float) -> list[dict[str, Any]]:
+        with self.changed:
+            self.changed.wait_for(lambda: len(self.seen) >= count, timeout)
+            return list(self.seen)
+
+
+class Driver:
+    def __init__(self) -> None:
+        self.clients: dict[str, pgque.PgqueClient] = {}
+        self.running: dict[str, Background] = {}
+
+    def call(self, request: dict[str, Any]) -> Any:
+        op = request["op"]
+        if op not in OPERATIONS:
+            raise Unknown
+        return OPERATIONS[op](self, request)
+
+    def client(self, request: dict[str, Any]) -> pgque.PgqueClient:
+        return self.clients[request["client"]]
+
+
+Operation = Callable[[Driver, dict[str, Any]], Any]
+OPERATIONS: dict[str, Operation] = {}
+
+
+def operation(call: Operation) -> Operation:
+    OPERATIONS[call.__name__] = call
+    return call
+
+
+def given(request: dict[str, Any], *names: str) -> dict[str, Any]:
+    """What the request names, so that the library's own defaults apply to the rest."""
+    return {name: span(request[name]) for name in names if name in request}
+
+
+def maybe_text(value: int | None) -> str | None:
+    return None if value is None else str(value)
+
+
+# Operations
+
+
+@operation
+def hello(driver: Driver, request: dict[str, Any]) -> Any:
+    operations = sorted(OPERATIONS)
+    return {"language": "python", "version": pgque.__version__, "operations": operations}
+
+
+@operation
+def connect(driver: Driver, request: dict[str, Any]) -> None:
+    client = pgque.connect(request["dsn"], **given(request, "autocommit"))
+    # The protocol wants JSON as the text that it is.
+    client.conn.json_loads = str
+    driver.clients[request["client"]] = client
+
+
+@operation
+def connect_caller(driver: Driver, request: dict[str, Any]) -> None:
+    connection = psycopg.connect(request["dsn"], autocommit=True)
+    driver.clients[request["client"]] = pgque.PgqueClient(connection)
+
+
+@operation
+def caller_execute(driver: Driver, request: dict[str, Any]) -> None:
+    driver.client(request).conn.execute(request["sql"])
+
+
+@operation
+def execute(driver: Driver, request: dict[str, Any]) -> Any:
+    # The protocol writes $1, this library's users %s.
+    sql = re.sub(r"\$(\d+)", r"%(p\1)s", request["sql"].replace("%", "%%"))
+    params = {f"p{i}": value for i, value in enumerate(request.get("params", []), 1)}
+    cursor = driver.client(request).execute(sql, params)
+    return {
+        "columns": [column.name for column in cursor.description or []],
+        "rows": [[cell(value) for value in row] for row in cursor],
+        "rows_affected": None if cursor.rowcount < 0 else cursor.rowcount,
+    }
+
+
+@operation
+def notification(driver: Driver, request: dict[str, Any]) -> Any:
+    found = driver.client(request).notification(request["timeout"])
+    return found and {"channel": found.channel, "payload": found.payload}
+
+
+@operation
+def capabilities(driver: Driver, request: dict[str, Any]) -> Any:
+    return driver.client(request).capabilities()._asdict()
+
+
+@operation
+def send(driver: Driver, request: dict[str, Any]) -> str:
+    if "special" in request:
+        payload = special(request["special"])
+    else:
+        payload = pgque.Text(request["text"]) if "text" in request else request["payload"]
+    options = given(request, "type", *EXTRAS)
+    return str(driver.client(request).send(request["queue"], payload, **options))
+
+
+@operation
+def send_batch(driver: Driver, request: dict[str, Any]) -> list[str]:
+    payloads = request.get("payloads") or [pgque.Text(text) for text in request.get("texts", [])]
+    ids = driver.client(request).send_batch(request["queue"], request.get("type"), payloads)
+    return list(map(str, ids))
+
+
+@operation
+def receive(driver: Driver, request: dict[str, Any]) -> Any:
+    options = given(request, "max_messages")
+    client = driver.client(request)
+    return list(map(message, client.receive(request["queue"], request["consumer"], **options)))
+
+
+@operation
+def receive_coop(driver: Driver, request: dict[str, Any]) -> Any:
+    options = given(request, "max_messages", "dead_interval")
+    names = (request["queue"], request["consumer"], request["subconsumer"])
+    return list(map(message, driver.client(request).receive_coop(*names, **options)))
+
+
+@operation
+def ack(driver: Driver, request: dict[str, Any]) -> int:
+    return driver.client(request).ack(int(request["batch_id"]))
+
+
+@operation
+def nack(driver: Driver, request: dict[str, Any]) -> None:
+    options = given(request, "retry_after", "reason")
+    driver.client(request).nack(int(request["batch_id"]), int(request["msg_id"]), **options)
+
+
+@operation
+def finish(driver: Driver, request: dict[str, Any]) -> int:
+    verdicts = list(map(verdict, request["verdicts"]))
+    return driver.client(request).finish(int(request["batch_id"]), verdicts)
+
+
+@operation
+def batch_info(driver: Driver, request: dict[str, Any]) -> Any:
+    return table(driver.client(request).batch_info(int(request["batch_id"])))
+
+
+@operation
+def dlq_replay(driver: Driver, request: dict[str, Any]) -> str:
+    return str(driver.client(request).dlq_replay(int(request["dead_letter_id"])))
+
+
+@operation
+def dlq_replay_all(driver: Driver, request: dict[str, Any]) -> Any:
+    return driver.client(request).dlq_replay_all(request["queue"])._asdict()
+
+
+@operation
+def consumer_start(driver: Driver, request: dict[str, Any]) -> None:
+    names = given(request, "queue", "name")
+    consumer = pgque.Consumer(request["dsn"], **names, **request.get("options", {}))
+    background = Background(consumer)
+    for event_type, behaviour in request.get("handlers", {}).items():
+        consumer.on(event_type)(background.handler(behaviour))
+    background.thread.start()
+    driver.running[request["consumer"]] = background
+
+
+@operation
+def consumer_seen(driver: Driver, request: dict[str, Any]) -> Any:
+    return driver.running[request["consumer"]].wait(request["count"], request["timeout"])
+
+
+@operation
+def consumer_stop(driver: Driver, request: dict[str, Any]) -> None:
+    driver.running.pop(request["consumer"]).stop()
+
+
+@operation
+def ticker_start(driver: Driver, request: dict[str, Any]) -> None:
+    background = Background(pgque.Ticker(request["dsn"], **request.get("options", {})))
+    background.thread.start()
+    driver.running[request["ticker"]] = background
+
+
+@operation
+def ticker_stop(driver: Driver, request: dict[str, Any]) -> None:
+    driver.running.pop(request["ticker"]).stop()
+
+
+def plain(name: str, *required: str, optional: tuple[str, ...] = (), answer: Any = None) -> None:
+    """An operation whose arguments and result need no conversion but `answer`."""
+
+    def call(driver: Driver, request: dict[str, Any]) -> Any:
+        values = [request[argument] for argument in required]
+        result = getattr(driver.client(request), name)(*values, **given(request, *optional))
+        return answer(result) if answer else result
+
+    OPERATIONS[name] = call
+
+
+for name in ("close", "begin", "commit", "rollback", "version", "install", "uninstall"):
+    plain(name)
+for name in ("ticker_all", "maint", "maint_retry_events"):
+    plain(name)
+for name in ("listen", "unlisten"):
+    plain(name, "channel")
+for name in ("ticker", "force_next_tick", "force_tick"):
+    plain(name, "queue", answer=maybe_text)
+for name in ("subscribe", "unsubscribe"):
+    plain(name, "queue", "consumer")
+MEMBER = ("queue", "consumer", "subconsumer")
+plain("touch_subconsumer", *MEMBER)
+plain("subscribe_subconsumer", *MEMBER, optional=("convert_normal",))
+plain("unsubscribe_subconsumer", *MEMBER, optional=("batch_handling",))
+plain("create_queue", "queue")
+plain("drop_queue", "queue", optional=("force",))
+plain("set_queue_config", "queue", "name", "value")
+plain("status", answer=table)
+plain("queue_info", optional=("queue",), answer=table)
+plain("consumer_info", optional=("queue", "consumer"), answer=table)
+plain("dlq_inspect", "queue", optional=("limit",), answer=table)
+plain("dlq_purge", "queue", optional=("older_than",))
+
+
+# Lines
+
+
+def library_error(error: pgque.PgqueError) -> dict[str, Any]:
+    return {
+        "kind": error.kind,
+        "number": error.code,
+        "op": error.op,
+        "message": error.message,
+        "sqlstate": error.sqlstate,
+        "detail": error.detail,
+        "hint": error.hint,
+        "retriable": error.retriable,
+        "configured_limit": getattr(error, "configured_limit", None),
+    }
+
+
+def answer(driver: Driver, line: str) -> dict[str, Any]:
+    request: dict[str, Any] = {}
+    try:
+        request = json.loads(line)
+        return {"id": request.get("id"), "ok": driver.call(request)}
+    except Unknown:
+        return {"id": request.get("id"), "unknown": True}
+    except pgque.PgqueError as error:
+        fault = library_error(error)
+    except psycopg.Error as error:
+        text = error.diag.message_primary or str(error)
+        fault = {"kind": "caller", "number": 0, "message": text, "sqlstate": error.sqlstate}
+    except Exception as error:
+        text = f"{type(error).__name__}: {error}"
+        fault = {"kind": "driver", "number": 0, "message": text, "sqlstate": None}
+    return {"id": request.get("id"), "error": fault}
+
+
+def main() -> None:
+    driver = Driver()
+    for line in sys.stdin:
+        print(json.dumps(answer(driver, line)), flush=True)
+    # A handler that still sleeps must not keep the process.
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()
