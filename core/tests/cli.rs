@@ -220,7 +220,7 @@ fn a_bad_line_says_what_was_sent_before() {
     let _ = sending.stdin.take().unwrap().write_all(lines.as_bytes());
     let output = sending.wait_with_output().unwrap();
     let sent = String::from_utf8_lossy(&output.stdout).lines().count();
-    assert!(failure(&output).contains(&format!("events 1 to {sent} of the input are sent")), "{}", stderr(&output));
+    assert!(failure(&output).contains(&format!("events 1 to {sent} are sent")), "{}", stderr(&output));
 }
 
 #[test]
@@ -431,4 +431,21 @@ fn the_shell_example_works_as_printed() {
     let output = Command::new("sh").args(["-e", "-c", &text]).env("PATH", path).output().unwrap();
     assert!(output.status.success(), "{}", stderr(&output));
     assert!(String::from_utf8_lossy(&output.stdout).ends_with(" default {\"order\": 42}\n"));
+}
+
+#[test]
+fn a_batch_that_is_not_printed_whole_comes_again() {
+    let dev = Dev::start(&["--no-ticker"]);
+    dev.ok(&["queue", "create", "q"]);
+    dev.ok(&["subscribe", "q", "c"]);
+    dev.ok(&["send", "q", "1", "2"]);
+    let mut sql = dev.sql();
+    sql.execute("select pgque.force_next_tick('q')", &[]).unwrap();
+    sql.execute("select pgque.ticker('q')", &[]).unwrap();
+    let output = dev.run(&["tail", "q", "--consumer", "c", "--count", "1"]);
+    assert_eq!(String::from_utf8_lossy(&output.stdout).lines().count(), 1);
+    assert!(output.status.success() && stderr(&output).contains("1 of 2 messages printed"), "{}", stderr(&output));
+    assert_eq!(dev.ok(&["tail", "q", "--consumer", "c", "--count", "2"]).lines().count(), 2);
+    let open = "select count(*) from pgque.get_consumer_info('q', 'c') where current_batch is not null";
+    assert_eq!(dev.count(open), 0);
 }

@@ -148,6 +148,10 @@ impl Sending {
         [&self.extra1, &self.extra2, &self.extra3, &self.extra4].map(Clone::clone)
     }
 
+    pub fn has_extra(&self) -> bool {
+        self.extra().iter().any(Option::is_some)
+    }
+
     pub fn reads_stdin(&self) -> bool {
         self.payload.is_empty() || self.payload == ["-"]
     }
@@ -243,6 +247,25 @@ mod tests {
         let Command::Dev(dev) = parse("pgque dev --no-ticker -- cmd --json").unwrap().command else { panic!() };
         assert!(dev.no_ticker);
         assert_eq!(dev.command, ["cmd", "--json"]);
+    }
+
+    #[test]
+    fn the_help_shows_the_defaults_of_the_library() {
+        let TickerOptions { tick_interval, tick_interval_max, retry_interval, maint_interval, standby_interval } =
+            TickerOptions::default();
+        let command = Cli::command();
+        let ticker = command.find_subcommand("ticker").unwrap();
+        for (name, default) in [
+            ("tick_interval", tick_interval),
+            ("tick_interval_max", tick_interval_max),
+            ("retry_interval", retry_interval),
+            ("maint_interval", maint_interval),
+            ("standby_interval", standby_interval),
+        ] {
+            let argument = ticker.get_arguments().find(|a| a.get_id() == name).unwrap();
+            let help = argument.get_help().unwrap().to_string();
+            assert!(help.ends_with(&format!("[default: {}]", default.as_secs_f64())), "{help}");
+        }
     }
 
     #[test]

@@ -35,9 +35,8 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> i32 {
             return error.exit_code();
         }
     };
-    signals::install();
     log::install(&cli.global, &cli.command);
-    run(cli).unwrap_or_else(|failure| {
+    signals::install().map_err(Failure::from).and_then(|()| run(cli)).unwrap_or_else(|failure| {
         if !matches!(failure, Failure::BrokenPipe) {
             let _ = writeln!(std::io::stderr(), "pgque: {failure}");
         }

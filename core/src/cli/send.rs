@@ -26,12 +26,15 @@ pub(super) fn run(client: &Client, sending: &Sending) -> Outcome {
 /// Sends what has come in by now, so that a slow producer is not kept waiting and a fast one is not held up.
 fn send_lines(client: &Client, sending: &Sending, lines: Receiver<io::Result<String>>) -> Outcome {
     let (mut sent, mut progress) = (0, Progress::new());
+    // Extra fields are for single events, which must not be half a chunk when one fails.
+    let lines_max = if sending.has_extra() { 1 } else { CHUNK_LINES_MAX };
     while let Ok(first) = lines.recv() {
-        let mut chunk = vec![first?];
+        let unreadable = |error| after(sent, 1, Failure::Other(format!("send: standard input: {error}")));
+        let mut chunk = vec![first.map_err(unreadable)?];
         let mut bytes = chunk[0].len();
-        while chunk.len() < CHUNK_LINES_MAX && bytes < CHUNK_BYTES_MAX {
+        while chunk.len() < lines_max && bytes < CHUNK_BYTES_MAX {
             let Ok(line) = lines.try_recv() else { break };
-            let line = line?;
+            let line = line.map_err(unreadable)?;
             bytes += line.len();
             chunk.push(line);
         }
@@ -58,28 +61,31 @@ fn read_lines(skip_blank: bool) -> Receiver<io::Result<String>> {
     receiver
 }
 
-/// Sends all or none, except with extra fields, which only single events have.
-fn send(client: &Client, sending: &Sending, mut payloads: Vec<String>) -> Outcome {
-    let extra = sending.extra();
-    let ids = if payloads.len() > 1 && extra.iter().all(Option::is_none) {
-        let payloads = match sending.text {
-            true => Payloads::Text(payloads.into_iter().map(Some).collect()),
-            false => Payloads::Json(payloads),
+/// Sends all or none, except with extra fields, which only single events have, and prints the ids.
+fn send(client: &Client, sending: &Sending, payloads: Vec<String>) -> Outcome {
+    if payloads.len() > 1 && !sending.has_extra() {
+        return send_batch(client, sending, payloads);
+    }
+    for payload in payloads {
+        let payload = match sending.text {
+            true => Payload::Text(Some(payload)),
+            false => Payload::Json(payload),
         };
-        // A batch takes the type as it is; without one its events are to be like those sent singly.
-        let event_type = sending.event_type.as_deref().filter(|t| !t.is_empty()).unwrap_or(DEFAULT_TYPE);
-        wait(client.send_batch(&sending.queue, Some(event_type), payloads))?
-    } else {
-        let send_one = |payload| {
-            let payload = match sending.text {
-                true => Payload::Text(Some(payload)),
-                false => Payload::Json(payload),
-            };
-            let event = Event { event_type: sending.event_type.clone(), payload, extra: extra.clone() };
-            wait(async { client.send(&sending.queue, &event).await })
-        };
-        payloads.drain(..).map(send_one).collect::<Result<_, _>>()?
+        let event = Event { event_type: sending.event_type.clone(), payload, extra: sending.extra() };
+        let id = wait(async { client.send(&sending.queue, &event).await })?;
+        output::line(&id.to_string())?;
+    }
+    Ok(())
+}
+
+fn send_batch(client: &Client, sending: &Sending, payloads: Vec<String>) -> Outcome {
+    let payloads = match sending.text {
+        true => Payloads::Text(payloads.into_iter().map(Some).collect()),
+        false => Payloads::Json(payloads),
     };
+    // A batch takes the type as it is; without one its events are to be like those sent singly.
+    let event_type = sending.event_type.as_deref().filter(|t| !t.is_empty()).unwrap_or(DEFAULT_TYPE);
+    let ids = wait(client.send_batch(&sending.queue, Some(event_type), payloads))?;
     let lines: Vec<String> = ids.iter().map(ToString::to_string).collect();
     output::line(&lines.join("\n"))
 }
@@ -90,7 +96,8 @@ fn after(sent: usize, count: usize, failure: Failure) -> Failure {
         Failure::BrokenPipe => failure,
         other if sent == 0 && count == 1 => other,
         other => {
-            Failure::Other(format!("{other}; events 1 to {sent} of the input are sent, up to {} failed", sent + count))
+            let (first, last) = (sent + 1, sent + count);
+            Failure::Other(format!("{other}; of the input, events 1 to {sent} are sent, {first} to {last} are not"))
         }
     }
 }

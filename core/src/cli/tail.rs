@@ -1,6 +1,5 @@
 //! `pgque tail`: follows a queue, one message on a line.
 
-use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::args::Tailing;
@@ -8,7 +7,7 @@ use super::failure::{Failure, Outcome};
 use super::{output, signals};
 use crate::client::{Client, Verdict};
 use crate::connect::{Connection, Settings};
-use crate::consumer::{Batch, Consumer, ConsumerOptions, Next};
+use crate::consumer::{Consumer, ConsumerOptions, Next};
 use crate::message::{Message, Timestamp};
 use crate::runtime::wait;
 
@@ -36,38 +35,38 @@ fn temporary_name() -> String {
 async fn follow(settings: &Settings, tailing: &Tailing, name: &str, json: bool) -> Outcome {
     let consumer = Consumer::new(settings.clone(), ConsumerOptions::new(&tailing.queue, name))?;
     consumer.on("*");
-    let mut left = tailing.count.unwrap_or(u64::MAX);
+    let mut left = tailing.count.map_or(usize::MAX, |count| usize::try_from(count).unwrap_or(usize::MAX));
     while left > 0 {
         let next = tokio::select! {
             next = consumer.next(None) => next?,
             () = signals::stopped() => break,
         };
-        match next {
-            Next::Batch(batch) => left -= print(&consumer, batch, left, json).await?,
-            _ => break,
+        let Next::Batch(batch) = next else { break };
+        let (id, all) = (batch.id(), batch.messages().len());
+        let printed = print(batch.messages(), left, json)?;
+        if printed < all {
+            // Neither acknowledged unseen nor charged with a retry. A temporary consumer's is of no interest to anybody.
+            if tailing.consumer.is_some() {
+                log::warn!(target: "pgque", "batch {id} stays open and comes again: {printed} of {all} messages printed");
+            }
+            break;
         }
+        consumer.finish(&batch, vec![Some(Verdict::Ack); all]).await?;
+        left -= printed;
     }
     consumer.close().await;
     Ok(())
 }
 
-/// Prints and finishes a batch; how many messages were printed.
-async fn print(consumer: &Consumer, batch: Arc<Batch>, limit: u64, json: bool) -> Outcome<u64> {
-    let messages = batch.messages();
-    let count = usize::try_from(limit).map_or(messages.len(), |limit| limit.min(messages.len()));
-    for message in &messages[..count] {
-        if signals::is_stopped() {
-            return Ok(limit);
+/// Prints messages up to the limit or a signal; how many.
+fn print(messages: &[Message], limit: usize, json: bool) -> Outcome<usize> {
+    for (printed, message) in messages.iter().enumerate() {
+        if printed == limit || signals::is_stopped() {
+            return Ok(printed);
         }
         output::line(&if json { as_json(message) } else { as_text(message) })?;
     }
-    if count < messages.len() {
-        // Neither acknowledged unseen nor charged with a retry: the whole batch comes again.
-        log::info!(target: "pgque", "batch {} stays open: {count} of {} messages printed", batch.id(), messages.len());
-        return Ok(limit);
-    }
-    consumer.finish(&batch, vec![Some(Verdict::Ack); count]).await?;
-    Ok(count as u64)
+    Ok(messages.len())
 }
 
 fn as_text(message: &Message) -> String {

@@ -17,21 +17,23 @@ const END_TIMEOUT: Duration = Duration::from_secs(10);
 /// A running command; killed when dropped before its end.
 pub struct Running {
     child: Child,
-    /// When a signal reached us.
-    stopping: Option<Instant>,
-    asked: bool,
+    /// When it was asked to end.
+    asked: Option<Instant>,
 }
 
 impl Running {
     pub fn start(command: &[OsString], dsn: &str) -> Outcome<Option<Running>> {
         let Some((program, arguments)) = command.split_first() else { return Ok(None) };
+        if std::io::stdin().is_terminal() {
+            signals::leave_interrupts();
+        }
         let child = Command::new(program)
             .args(arguments)
             .env("PGQUE_DSN", dsn)
             .env("PGQUE_TEST_DSN", dsn)
             .spawn()
             .map_err(|error| Failure::Other(format!("dev: cannot run {}: {error}", program.to_string_lossy())))?;
-        Ok(Some(Running { child, stopping: None, asked: false }))
+        Ok(Some(Running { child, asked: None }))
     }
 
     /// The exit code once the command has ended. Passes a signal of ours on.
@@ -39,25 +41,18 @@ impl Running {
         if let Some(status) = self.child.try_wait()? {
             return Ok(Some(exit_code(status)));
         }
-        if signals::is_stopped() {
-            let waited = self.stopping.get_or_insert_with(Instant::now).elapsed();
-            // Ctrl-C on a terminal has reached the command already, and a second signal may cut its clean-up short.
-            let patience = if std::io::stdin().is_terminal() { END_TIMEOUT } else { Duration::ZERO };
-            if waited >= patience && !self.asked {
-                self.asked = true;
-                self.signal(Signal::TERM);
-            } else if waited >= patience + END_TIMEOUT {
-                self.child.kill()?;
+        match self.asked {
+            Some(asked) if asked.elapsed() > END_TIMEOUT => self.child.kill()?,
+            None if signals::is_stopped() => {
+                self.asked = Some(Instant::now());
+                if let Some(pid) = Pid::from_raw(self.child.id().cast_signed()) {
+                    // Fails only when the command has just ended.
+                    let _ = kill_process(pid, Signal::TERM);
+                }
             }
+            _ => {}
         }
         Ok(None)
-    }
-
-    fn signal(&self, signal: Signal) {
-        if let Some(pid) = Pid::from_raw(self.child.id().cast_signed()) {
-            // Fails only when the command has just ended.
-            let _ = kill_process(pid, signal);
-        }
     }
 }
 

@@ -39,6 +39,9 @@ pub(super) fn run(dev: &Dev, json: bool) -> Outcome<i32> {
     } else if dev.command.is_empty() {
         output::line(&welcome(&server, &server_version, dev))?;
     }
+    if signals::is_stopped() {
+        return Ok(0);
+    }
     let command = Running::start(&dev.command, &dsn)?;
     let ticker = match dev.no_ticker || dev.no_install {
         true => None,
