@@ -288,6 +288,12 @@ typedef void (*pgque_handler)(int64_t handler,
                               void *user_data);
 
 /**
+ * Answers whether the calling thread wants to end its wait. Asked about every 50 ms on a thread inside a call that
+ * waits, for every such call of the process; it must be quick, make no call of this library, nor throw.
+ */
+typedef bool (*pgque_interrupt_callback)(void);
+
+/**
  * Takes a line: its level, one of `PGQUE_LOG_*`, the logger's name (`pgque`, `pgque.consumer.<name>`,
  * `pgque.ticker`) and the text, both of which end with NUL and die when it returns. May be called from any thread,
  * several at once, the library's own among them; it must not call `pgque_set_log`, nor throw.
@@ -942,6 +948,13 @@ pgque_error *pgque_text_check(const char *op,
  * Frees an error. NULL is fine. Once for each error; never blocks.
  */
 void pgque_error_free(pgque_error *error);
+
+/**
+ * Has calls that wait ask `callback`, and fail with `interrupted` when it says true. What the server was asked to do
+ * may be done all the same. Once in a process, before other calls: `conflict` the second time. Any thread; never
+ * blocks.
+ */
+pgque_error *pgque_set_interrupt(pgque_interrupt_callback callback);
 
 /**
  * Sends log lines up to a level to `callback`, or to nobody with NULL, in place of an earlier one. `user_data` is

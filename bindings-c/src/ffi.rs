@@ -14,6 +14,7 @@ use pgque::{Error, Interval, Kind, Message, Result, Value};
 use crate::connection::{Query, pgque_answer};
 use crate::consumer::Handler;
 use crate::error::pgque_error;
+use crate::interrupt::Interrupt;
 use crate::logging::LogCallback;
 use crate::message::{pgque_bytes, pgque_message};
 use crate::options::{PGQUE_INTERVAL_NONE, PGQUE_INTERVAL_SECONDS, PGQUE_INTERVAL_TEXT, pgque_interval};
@@ -253,6 +254,12 @@ pub fn call_log(callback: LogCallback, level: i32, logger: &str, line: &str, use
     let (logger, line) = (c_string(logger), c_string(line));
     // SAFETY: by the contract a function of this type; what it is given lives until it returns.
     unsafe { callback(level, logger.as_ptr(), line.as_ptr(), user_data.pointer) }
+}
+
+/// Asks the caller's function whether to end a wait.
+pub fn call_interrupt(callback: Interrupt) -> bool {
+    // SAFETY: by the contract a function of this type.
+    unsafe { callback() }
 }
 
 /// What a callback is given back, and how it is freed.

@@ -9,6 +9,7 @@ mod connection;
 mod consumer;
 mod error;
 mod ffi;
+mod interrupt;
 mod logging;
 mod message;
 mod options;
