@@ -7,8 +7,9 @@ import json
 import queue
 import subprocess
 import threading
+from collections import defaultdict
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMANDS = {
@@ -25,6 +26,10 @@ STDERR_LINES = 25
 
 class Failure(Exception):
     """The library or its driver did not do what was promised."""
+
+
+class Broken(Failure):
+    """The driver did not start, went silent, ended or talked nonsense."""
 
 
 class CallError(Exception):
@@ -44,6 +49,9 @@ class CallError(Exception):
 class Driver:
     """One running driver."""
 
+    # By language, the operations that any scenario has asked for.
+    called: ClassVar[defaultdict[str, set[str]]] = defaultdict(set)
+
     def __init__(self, language: str) -> None:
         self.language = language
         try:
@@ -57,7 +65,7 @@ class Driver:
                 errors="replace",
             )
         except OSError as e:
-            raise Failure(f"cannot start the driver: {e}; is it built?") from e
+            raise Broken(f"cannot start the driver: {e}; is it built?") from e
         self.ids = itertools.count(1)
         self.handles = itertools.count(1)
         self.answers: queue.Queue[str | None] = queue.Queue()
@@ -82,6 +90,7 @@ class Driver:
     def call(self, op: str, *, answer_timeout: float = ANSWER_TIMEOUT, **arguments: Any) -> Any:
         """Sends a request and gives its result; a CallError if the driver answers one."""
         request = {"id": next(self.ids), "op": op, **arguments}
+        self.called[self.language].add(op)
         try:
             # ASCII, so that lone surrogates and the like travel as escapes.
             self.process.stdin.write(json.dumps(request) + "\n")
@@ -109,11 +118,11 @@ class Driver:
             raise CallError(op, answer["error"])
         return answer["ok"]
 
-    def _broken(self, what: str) -> Failure:
+    def _broken(self, what: str) -> Broken:
         self.kill()
         self.readers[1].join(timeout=2)
         tail = "".join(f"\n    {line}" for line in self.errors)
-        return Failure(
+        return Broken(
             f"{what}; exit code {self.process.returncode}; its last words:{tail or ' none'}"
         )
 

@@ -36,16 +36,18 @@ except ModuleNotFoundError:
         "  python3 -m venv .venv && .venv/bin/pip install 'psycopg[binary]'"
     )
 
-from driver import COMMANDS, CallError, Driver, Failure
+from driver import COMMANDS, Broken, CallError, Driver, Failure
 from harness import Env, Scenario, load_scenarios
 
 HELLO = "answers_hello_with_every_operation"
+CALLED = "every_operation_is_called"
 
 
 @dataclass
 class Outcome:
     seconds: float
     failure: str | None
+    broken: bool = False
 
 
 def expected_operations() -> set[str]:
@@ -71,6 +73,13 @@ def check_hello(driver: Driver) -> None:
     ]
     if hello["version"] != version:
         raise Failure(f"the library's version is {version}, the driver says {hello['version']}")
+
+
+def check_called(language: str) -> Outcome:
+    """No operation goes untested: the scenarios together call each one."""
+    left = expected_operations() - Driver.called[language]
+    failure = f"no scenario calls {', '.join(sorted(left))}" if left else None
+    return Outcome(0.0, failure)
 
 
 class Server:
@@ -140,11 +149,12 @@ def run_hello(language: str) -> Outcome:
         driver = Driver(language)
         check_hello(driver)
     except (Failure, CallError) as e:
-        failure = str(e)
+        failure = e
     finally:
         if driver is not None:
             driver.end()
-    return Outcome(time.monotonic() - started, failure)
+    broken = isinstance(failure, Broken)
+    return Outcome(time.monotonic() - started, failure and str(failure), broken)
 
 
 def run_language(
@@ -152,8 +162,11 @@ def run_language(
 ) -> dict[str, Outcome]:
     hello = run_hello(language)
     outcomes = {HELLO: hello}
-    if hello.failure and "cannot start" in hello.failure:
-        return outcomes | {name: Outcome(0.0, hello.failure) for name in scenarios}
+    if hello.broken:
+        # Every scenario would wait for the same silence.
+        return outcomes | {
+            name: Outcome(0.0, "the driver does not answer hello") for name in scenarios
+        }
     server.make_template(language)
     try:
         with ThreadPoolExecutor(jobs) as pool:
@@ -220,6 +233,9 @@ def main() -> int:
     results = {
         language: run_language(server, language, scenarios, options.jobs) for language in languages
     }
+    if not options.scenario:
+        for language, outcomes in results.items():
+            outcomes[CALLED] = check_called(language)
     print_table(results)
     print_failures(results)
     outcomes = [outcome for by_name in results.values() for outcome in by_name.values()]

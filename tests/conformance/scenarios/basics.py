@@ -1,5 +1,8 @@
 """Send, receive, acknowledge, and what the administrator sees."""
 
+import time
+from concurrent.futures import ThreadPoolExecutor
+
 from harness import Env, check, equal, refused, scenario
 
 
@@ -67,6 +70,26 @@ def ack_twice_gives_one_then_zero(env: Env) -> None:
     equal(client.ack(batch_id=message["batch_id"]), 1, "first ack")
     equal(client.ack(batch_id=message["batch_id"]), 0, "second ack")
     equal(client.ack(batch_id="987654321"), 0, "ack of an unknown batch")
+
+
+@scenario
+def a_receive_that_waited_is_right(env: Env) -> None:
+    """A receive that waited for another session's receive and ack gets the next batch, not an error."""
+    client = env.queue_with_consumer()
+    ids = []
+    for n in range(2):
+        ids.append(client.send(queue="orders", payload=n))
+        env.tick()
+    client.begin()
+    [first] = client.receive(queue="orders", consumer="mail")
+    client.ack(batch_id=first["batch_id"])
+    other = env.start_driver().connect(env.dsn, autocommit=True)
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(other.receive, queue="orders", consumer="mail")
+        time.sleep(0.7)
+        client.commit()
+        [second] = waiting.result()
+    equal([first["msg_id"], second["msg_id"]], ids, "messages of both")
 
 
 @scenario

@@ -1,6 +1,7 @@
 """Raw statements, notifications, installing."""
 
 import threading
+from functools import partial
 
 from harness import Env, equal, refused, scenario, within
 from psycopg import conninfo
@@ -58,6 +59,20 @@ def execute_takes_parameters_and_counts_rows(env: Env) -> None:
     equal(result["rows"], [["1", "it's"], ["2", None], ["3", "it's"]], "rows")
     equal(result["rows_affected"], 3, "rows of a select")
     equal(client.execute(sql="select 1 where false")["rows"], [], "an empty result")
+
+
+@scenario
+def a_type_without_a_decoder_is_refused(env: Env) -> None:
+    """A value that cannot be given exactly is invalid_input that says how to help; the connection goes on."""
+    client = env.client()
+    for expression in ("point '(1,2)'", "array[[1, 2], [3, 4]]"):
+        refused(
+            partial(client.execute, sql=f"select {expression} as value"),
+            "invalid_input",
+            op="execute",
+            says="cast it to text",
+        )
+    equal(client.rows("select point(1, 2)::text"), [["(1,2)"]], "the same as text")
 
 
 @scenario

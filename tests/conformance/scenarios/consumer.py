@@ -1,6 +1,8 @@
 """The consumer that runs handlers."""
 
 import time
+from collections import Counter
+from functools import partial
 
 import psycopg
 from harness import Env, check, equal, refused, scenario, within
@@ -350,11 +352,7 @@ def a_run_for_an_unknown_consumer_ends(env: Env) -> None:
     nowhere = env.consumer({"*": "ack"}, queue="nowhere")
     time.sleep(2)
     refused(nobody.stop, "consumer_not_found", op="receive", sqlstate="PQ002")
-    client = env.client()
-    try:
-        client.receive(queue="nowhere", consumer="mail")
-    except Exception as error:
-        refused(nowhere.stop, error.kind, op="receive", sqlstate=error.sqlstate)
+    refused(nowhere.stop, "queue_not_found", op="receive", sqlstate="PQ001")
 
 
 @scenario
@@ -376,7 +374,7 @@ def wrong_options_are_refused(env: Env) -> None:
     at once."""
     env.queue_with_consumer()
     for options in ({"dead_interval": 5}, {"max_messages": 0}, {"poll_interval": -1}):
-        refused(lambda: env.consumer({"*": "ack"}, **options), "configuration")  # noqa: B023
+        refused(partial(env.consumer, {"*": "ack"}, **options), "configuration")
     refused(lambda: env.consumer({"*": "ack"}, unknown_handler_policy="maybe"), "configuration")
 
 
@@ -398,3 +396,61 @@ def a_consumer_without_a_server_keeps_trying(env: Env) -> None:
         admin.execute(f"alter database {env.database} allow_connections true")
     equal([m["msg_id"] for m in consumer.expect(1, timeout=20)], [msg_id], "messages")
     consumer.stop()
+
+
+@scenario
+def options_may_be_interval_text(env: Env) -> None:
+    """A consumer's times may be written as PostgreSQL writes intervals."""
+    client = env.queue_with_consumer()
+    consumer = env.consumer({"*": "fail"}, poll_interval=0.2, retry_after="10 minutes")
+    client.send(queue="orders", payload=1)
+    env.tick()
+    consumer.expect(1)
+    settled(env)
+    consumer.stop()
+    delay = env.value(
+        "select extract(epoch from ev_retry_after - now())::float from pgque.retry_queue"
+    )
+    check(585 < delay <= 600, f"a delay of {delay} s")
+
+
+@scenario
+def a_bad_connection_string_is_refused(env: Env) -> None:
+    """A consumer with a connection string that cannot be read is `configuration` at once."""
+    refused(
+        lambda: env.driver.consumer("host=localhost nonsense=1", "orders", "mail", {"*": "ack"}),
+        "configuration",
+        says="nonsense",
+    )
+
+
+@scenario
+def nothing_is_lost_in_a_storm(env: Env) -> None:
+    """While backends are ended again and again, every committed message is handled at least once."""
+    client = env.queue_with_consumer()
+    client.close()
+    ticker = env.driver.ticker(env.dsn, retry_interval=0.2)
+    consumer = env.consumer({"*": "fail_once"}, poll_interval=0.5, retry_after=0)
+    sent = []
+    for _ in range(5):
+        # A program of its own, so that a send that lost its connection is told apart.
+        sender = env.client()
+        for n in range(40):
+            sent.append(sender.send(queue="orders", payload=n))
+        sender.close()
+        terminate_all(env)
+        time.sleep(0.3)
+
+    def succeeded() -> set[str]:
+        counts = Counter(m["msg_id"] for m in consumer.seen(0, 0))
+        return {msg_id for msg_id, count in counts.items() if count >= 2}
+
+    env.eventually(
+        lambda: succeeded() >= set(sent),
+        "every message is handled, after it failed once",
+        timeout=40,
+    )
+    settled(env)
+    consumer.stop()
+    ticker.stop()
+    equal((retries(env), reasons(env)), ([], []), "retries and dead letters")

@@ -93,6 +93,39 @@ def a_failed_typed_call_fails_the_transaction(env: Env) -> None:
 
 
 @scenario
+def a_commit_that_fails_at_its_end_is_an_error(env: Env) -> None:
+    """A constraint that is checked at commit undoes the whole transaction, and commit says so."""
+    client = env.queue_with_consumer()
+    client.execute(sql="create table t (n integer unique deferrable initially deferred)")
+    client.begin()
+    client.send(queue="orders", payload=1)
+    client.execute(sql="insert into t values (1), (1)")
+    refused(client.commit, "conflict", op="commit", sqlstate="23505")
+    equal(stored(env), 0, "stored events")
+    client.send(queue="orders", payload=2)
+    equal(stored(env), 1, "stored events afterwards")
+
+
+@scenario
+def a_serialisation_failure_may_be_tried_again(env: Env) -> None:
+    """Two transactions that cannot both be: the loser's error is a conflict that is retriable."""
+    client = env.queue_with_consumer()
+    client.execute(sql="create table t (n integer)")
+    client.execute(sql="insert into t values (1)")
+    client.begin()
+    client.execute(sql="set transaction isolation level repeatable read")
+    client.send(queue="orders", payload=1)
+    client.rows("select n from t")
+    env.side.execute("update t set n = 2")
+    error = refused(
+        lambda: client.execute(sql="update t set n = 3"), "conflict", op="execute", sqlstate="40001"
+    )
+    equal(error.retriable, True, "retriable")
+    client.rollback()
+    equal(stored(env), 0, "stored events")
+
+
+@scenario
 def begin_inside_a_transaction_is_a_conflict(env: Env) -> None:
     """begin does not nest; the open transaction is not harmed."""
     client = env.queue_with_consumer()
