@@ -12,7 +12,7 @@ export PATH="$ROOT/.venv/bin:$ROOT/.tools/bin:$PATH:/usr/local/go/bin"
 export VIRTUAL_ENV="$ROOT/.venv"
 export GOTOOLCHAIN=local           # Go must not fetch another Go behind our back
 export CARGO_TERM_COLOR=${CARGO_TERM_COLOR:-never}
-export TARGET=${CARGO_TARGET_DIR:-$ROOT/target}
+TARGET=${CARGO_TARGET_DIR:-$ROOT/target}
 
 if [[ -t 1 && -z ${NO_COLOR:-} ]]; then
     bold=$'\e[1m' dim=$'\e[2m' green=$'\e[32m' red=$'\e[31m' plain=$'\e[0m'

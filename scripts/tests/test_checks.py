@@ -95,6 +95,7 @@ RIGHT = [
     ("bindings-node/lib/client.ts", "return this.native.begin().then(convert, raise)"),
     ("bindings-node/lib/client.ts", "const seconds = retryAfter / 1000"),
     ("bindings-c/src/client.rs", 'door("commit", |door| door.client(client)?.commit())'),
+    ("bindings-c/go/message.go", "RetryCount *int"),
     ("bindings-c/src/error.rs", "message_view(error.message())"),
     ("bindings-c/src/ffi.rs", "let end = text.find('\\0').unwrap_or(text.len());"),
     (
