@@ -46,7 +46,7 @@ impl Batch {
                 None => unknown(options.unknown_handler_policy, logger, message),
                 Some(_) => verdict.unwrap_or_else(no_verdict),
             };
-            (message.msg_id, with_delay(verdict, &options.retry_after))
+            (message.msg_id, storable(with_delay(verdict, &options.retry_after)))
         });
         settled.filter(|(_, verdict)| *verdict != Verdict::Ack).collect()
     }
@@ -74,5 +74,26 @@ fn with_delay(verdict: Verdict, retry_after: &Interval) -> Verdict {
     match verdict {
         Verdict::Retry { after: None, reason } => Verdict::Retry { after: Some(retry_after.clone()), reason },
         other => other,
+    }
+}
+
+/// PostgreSQL's text holds no NUL; an error's text that does must not keep the batch from being finished.
+fn storable(verdict: Verdict) -> Verdict {
+    let clean = |reason: Option<String>| reason.map(|r| r.replace('\0', "\u{fffd}"));
+    match verdict {
+        Verdict::Ack => Verdict::Ack,
+        Verdict::Retry { after, reason } => Verdict::Retry { after, reason: clean(reason) },
+        Verdict::Dead { reason } => Verdict::Dead { reason: clean(reason) },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_with_nul_can_be_stored() {
+        let dead = |reason: &str| Verdict::Dead { reason: Some(reason.into()) };
+        assert_eq!(storable(dead("a\0b")), dead("a\u{fffd}b"));
     }
 }
