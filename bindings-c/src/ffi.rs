@@ -86,14 +86,10 @@ impl Door {
 
     /// NULL is `None`. A NUL inside is let through: core refuses it with an error that says where.
     pub fn maybe_body<'a>(self, pointer: *const c_char, len: usize, name: &str) -> Result<Option<&'a str>> {
-        if pointer.is_null() {
-            return match len {
-                0 => Ok(None),
-                _ => Err(self.invalid(name, "not be NULL with a length")),
-            };
+        if pointer.is_null() && len == 0 {
+            return Ok(None);
         }
-        // SAFETY: not NULL, so by the contract `len` bytes are there for the length of the call.
-        let bytes = unsafe { slice::from_raw_parts(pointer.cast::<u8>(), len) };
+        let bytes = self.slice(pointer.cast::<u8>(), len, name)?;
         std::str::from_utf8(bytes).map(Some).map_err(|_| self.invalid(name, "be valid UTF-8"))
     }
 
@@ -107,9 +103,13 @@ impl Door {
     }
 
     fn slice<'a, T>(self, pointer: *const T, count: usize, name: &str) -> Result<&'a [T]> {
+        // A negative length, which C turns into a huge one.
+        if count > isize::MAX as usize / size_of::<T>() {
+            return Err(self.invalid(name, "not be longer than memory is"));
+        }
         match (pointer.is_null(), count) {
             (_, 0) => Ok(&[]),
-            (true, _) => Err(self.invalid(name, "not be NULL with a count")),
+            (true, _) => Err(self.invalid(name, "not be NULL with a length")),
             // SAFETY: not NULL, so by the contract `count` items are there for the length of the call.
             _ => Ok(unsafe { slice::from_raw_parts(pointer, count) }),
         }

@@ -108,6 +108,10 @@ static void sending_refuses(pgque_client *on) {
     REFUSES(PGQUE_ERROR_INVALID_INPUT, "payload is not valid JSON",
             pgque_client_send(on, "q", NULL, "{", 1, &id));
     REFUSES(PGQUE_ERROR_INVALID_INPUT, "payload", pgque_client_send(on, "q", NULL, "\"a\0b\"", 5, &id));
+    REFUSES(PGQUE_ERROR_INVALID_INPUT, "payload must not be longer",
+            pgque_client_send(on, "q", NULL, "1", (size_t)-1, &id));
+    REFUSES(PGQUE_ERROR_INVALID_INPUT, "payloads must not be longer",
+            pgque_client_send_batch(on, "q", NULL, &nul, (size_t)-1, &id));
     NULLED(pgque_client_send_text(NULL, "q", NULL, "1", 1, &id));
     NULLED(pgque_client_send_text(on, "q", NULL, NULL, 1, &id));
     MISREAD(pgque_client_send_text(on, "q", NULL, BAD, 2, &id));
