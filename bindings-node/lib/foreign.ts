@@ -1,6 +1,6 @@
 /** Statements on a connection of the caller's. */
 import { fromNative } from './errors'
-import { Caller, type Failure } from './native'
+import { Caller, type Failure, type NativeClient } from './native'
 
 /** What node-postgres offers: a `Client`, a pool's client, or a `Pool`. */
 export interface Queryable {
@@ -54,7 +54,7 @@ function failure(error: unknown): Failure {
 }
 
 /** A client whose statements run on connections of the caller's. */
-export const foreignClient = () => caller.client()
+export const foreignClient = (): NativeClient => caller.client()
 
 /** Makes a call whose statements run on that connection. The driver's error becomes the `cause` of ours. */
 export async function onConnection<T>(op: string, connection: Queryable, make: () => Promise<T>): Promise<T> {

@@ -1,0 +1,60 @@
+// The package: both module systems, the surface, the command.
+import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
+import { readFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { test } from 'node:test'
+import { fileURLToPath } from 'node:url'
+
+import * as esm from 'libpgque'
+
+const require = createRequire(import.meta.url)
+const camel = (name) => name.replace(/_(\w)/g, (_, letter) => letter.toUpperCase())
+
+test('import and require give the same objects', () => {
+  const cjs = require('libpgque')
+  const names = Object.keys(cjs).sort()
+  const marks = ['__esModule', 'default', 'module.exports']
+  assert.deepEqual(
+    Object.keys(esm)
+      .filter((name) => !marks.includes(name))
+      .sort(),
+    names,
+  )
+  for (const name of names) assert.equal(esm[name], cjs[name], name)
+})
+
+test('every operation of the list is there', () => {
+  const list = readFileSync(new URL('../../tests/conformance/api.toml', import.meta.url), 'utf8')
+  const homes = {
+    client: esm.Client.prototype,
+    consumer: esm.Consumer.prototype,
+    ticker: esm.Ticker.prototype,
+  }
+  const groups = [...list.matchAll(/on = "(\w+)"\n.*\nnames = \[(.*?)\]/g)]
+  assert.ok(groups.length >= 9)
+  for (const [, on, names] of groups) {
+    for (const [, name] of names.matchAll(/"(\w+)"/g)) {
+      const found = name === 'connect' ? esm.connect : homes[on][camel(name)]
+      assert.equal(typeof found, 'function', `${on}.${camel(name)}`)
+    }
+  }
+})
+
+test('every kind of error of the list has a class', () => {
+  const list = readFileSync(new URL('../../tests/conformance/api.toml', import.meta.url), 'utf8')
+  const [, names] = list.match(/\[\[error\]\]\nnames = \[([^\]]*)\]/)
+  for (const [, name] of names.matchAll(/"(\w+)"/g)) {
+    const className = camel(`_${name}`)
+    assert.equal(typeof esm[`Pgque${className}Error`], 'function', name)
+  }
+})
+
+test('the version is the one of the package', () => {
+  assert.equal(esm.VERSION, require('libpgque/package.json').version)
+})
+
+test('the command runs', () => {
+  const command = fileURLToPath(new URL('../bin/pgque.js', import.meta.url))
+  assert.match(execFileSync(process.execPath, [command, '--help'], { encoding: 'utf8' }), /Usage: pgque/)
+})

@@ -1,0 +1,73 @@
+// Only compiled: what a program writes has the types that it expects.
+import pg from 'pg'
+import {
+  Client,
+  connect,
+  Consumer,
+  dead,
+  type Message,
+  PgqueError,
+  PgqueQueueNotFoundError,
+  type ResultSet,
+  retry,
+  setLogger,
+  text,
+  Ticker,
+} from 'libpgque'
+
+const client: Client = await connect('postgresql://localhost/db', { autocommit: false })
+const id: bigint = await client.send('orders', { total: 12n }, { type: 'created', extra1: null })
+const ids: bigint[] = await client.sendBatch('orders', null, [text('a'), text(null)])
+await client.sendBatch('orders', 'created', [{ a: 1 }, 'true'])
+
+const messages: Message[] = await client.receive('orders', 'mailer', { maxMessages: 10 })
+for (const message of messages) {
+  const type: string | null = message.type
+  const payload: string | null = message.payload
+  const created: Date = message.createdAt
+  const micros: bigint = message.createdAtMicros
+  const { total } = message.json<{ total: number }>()
+  void [type, payload, created, micros, total.toFixed(2)]
+  await client.nack(message.batchId, message, { retryAfter: '5 minutes', reason: 'later' })
+  await client.finish(message.batchId, [[message, dead('no')]])
+}
+// @ts-expect-error the type may be null
+const length: number = messages[0].type.length
+// @ts-expect-error ids are bigints
+await client.ack(5)
+// @ts-expect-error no such option
+await client.receive('orders', 'mailer', { max: 5 })
+
+const n: number = await client.transaction(async (same) => {
+  await same.send('orders', 'null')
+  return same.ack(1n)
+})
+const info: ResultSet = await client.queueInfo()
+for (const row of info) void row.queue_name
+const tick: bigint | null = await client.ticker('orders')
+
+const consumer = new Consumer('postgresql://localhost/db', { queue: 'orders', name: 'mailer', retryAfter: 5 })
+consumer
+  .on('created', async (message) => void message.json())
+  .on('*', (message) => (message.retryCount === null ? retry({ after: 1 }) : undefined))
+await consumer.run({ signal: AbortSignal.timeout(10) })
+consumer.stop()
+// @ts-expect-error a handler is a function
+consumer.on('created', 5)
+// @ts-expect-error the policy is nack or ack
+new Consumer('', { queue: 'q', name: 'n', unknownHandlerPolicy: 'drop' })
+
+await new Ticker('postgresql://localhost/db', { tickInterval: 0.01 }).run()
+setLogger((level, logger, line) => console.log(level, logger, line), 'debug')
+
+const connection = new pg.Client()
+await new Client(connection).send('orders', 1)
+await Client.over(new pg.Pool()).send('orders', 1)
+
+try {
+  await client.send('nowhere', 1)
+} catch (error) {
+  if (error instanceof PgqueQueueNotFoundError) console.log(error.code, error.sqlstate, error.cause)
+  if (error instanceof PgqueError && error.kind === 'overflow') console.log(error.configuredLimit?.toFixed())
+}
+void [id, ids, length, n, tick]
