@@ -34,6 +34,22 @@ pub fn forget_passing() {
     PASSING.set(None);
 }
 
+pub fn is_passing_itself() -> bool {
+    PASSING.with_borrow(|passing| matches!(passing, Some(Passing::Itself(_))))
+}
+
+/// The outcome of a call. A Ctrl-C that came out in a log handler is raised even though the call succeeded.
+pub fn outcome<T>(result: pgque::Result<T>) -> PyResult<T> {
+    match (result, PASSING.take()) {
+        (_, Some(Passing::Itself(error))) => Err(error),
+        (Ok(value), _) => Ok(value),
+        (Err(error), passing) => {
+            PASSING.set(passing);
+            Err(to_py(error))
+        }
+    }
+}
+
 pub fn to_py(error: pgque::Error) -> PyErr {
     let passing = PASSING.take();
     if let Some(Passing::Itself(error)) = passing {

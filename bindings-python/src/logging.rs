@@ -2,8 +2,11 @@
 
 use log::{Level, LevelFilter};
 use pgque::logging::set_sink;
+use pyo3::exceptions::PyException;
 use pyo3::intern;
 use pyo3::prelude::*;
+
+use crate::error::pass_itself;
 
 /// From import to exit. Python's own levels decide what is shown.
 pub fn start() {
@@ -18,8 +21,12 @@ pub fn stop(py: Python<'_>) {
 
 /// May come from any thread. Every call that may block lets go of the interpreter, so that this gets it.
 fn forward(level: Level, logger: &str, line: &str) {
-    // A line that cannot be written is lost: there is nobody to tell.
-    let _ = Python::try_attach(|py| write(py, level, logger, line));
+    Python::try_attach(|py| match write(py, level, logger, line) {
+        // The line ran Python code, in which Ctrl-C may come out; the call that logs has to hear of it.
+        Err(error) if !error.is_instance_of::<PyException>(py) => pass_itself(error),
+        // A line that cannot be written is lost: there is nobody to tell.
+        _ => {}
+    });
 }
 
 fn write(py: Python<'_>, level: Level, logger: &str, line: &str) -> PyResult<()> {

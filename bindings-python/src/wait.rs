@@ -11,12 +11,12 @@ use pgque::{Connection, Kind, Result, runtime};
 use pyo3::intern;
 use pyo3::prelude::*;
 
-use crate::error::{forget_passing, pass_itself, to_py};
+use crate::error::{forget_passing, is_passing_itself, outcome, pass_itself};
 
 /// Runs a call of the core to its end, with the lock released.
 pub fn wait<T: Send>(py: Python<'_>, future: impl Future<Output = Result<T>> + Send) -> PyResult<T> {
     forget_passing();
-    py.detach(|| runtime::wait(future)).map_err(to_py)
+    outcome(py.detach(|| runtime::wait(future)))
 }
 
 /// As [`wait`], for a statement on a connection of ours: on Ctrl-C the server is asked to give up as well.
@@ -36,14 +36,14 @@ pub fn wait_on<T: Send>(
         }
         result
     };
-    py.detach(run).map_err(to_py)
+    outcome(py.detach(run))
 }
 
 /// As [`wait`], for a call on the caller's connection, which blocks this thread by itself. Needs no runtime, so
 /// that a program which only uses its own connections has no threads of ours and may fork.
 pub fn wait_here<T: Send>(py: Python<'_>, future: impl Future<Output = Result<T>> + Send) -> PyResult<T> {
     forget_passing();
-    py.detach(|| block_on(future)).map_err(to_py)
+    outcome(py.detach(|| block_on(future)))
 }
 
 fn block_on<T>(future: impl Future<Output = T>) -> T {
@@ -67,25 +67,30 @@ impl Wake for Unpark {
     }
 }
 
-/// The core's question between the slices of a wait. Only the main thread receives signals in Python.
+thread_local! {
+    // Only the main thread receives signals; after a fork that is the one that forked, hence the process id.
+    static IS_MAIN: Cell<Option<(u32, bool)>> = const { Cell::new(None) };
+}
+
+/// The core's question between the slices of a wait.
 pub fn interrupted() -> bool {
-    thread_local! {
-        static IS_MAIN: Cell<Option<(u32, bool)>> = const { Cell::new(None) };
-    }
-    let pid = std::process::id();
-    // After a fork the thread that forked is the main one.
-    if let Some((known, false)) = IS_MAIN.get()
-        && known == pid
-    {
+    if IS_MAIN.get() == Some((std::process::id(), false)) {
         return false;
     }
-    let asked = Python::try_attach(|py| {
-        let is_main = is_main_thread(py).unwrap_or(false);
-        IS_MAIN.set(Some((pid, is_main)));
-        is_main && py.check_signals().map_err(pass_itself).is_err()
-    });
     // Without an interpreter there is nobody left to answer to.
-    asked.unwrap_or(false)
+    let checked = Python::try_attach(check_signals).unwrap_or(Ok(()));
+    checked.map_err(pass_itself).is_err() || is_passing_itself()
+}
+
+fn check_signals(py: Python<'_>) -> PyResult<()> {
+    let pid = std::process::id();
+    let is_main = match IS_MAIN.get() {
+        Some((known, is_main)) if known == pid => is_main,
+        // Python code, so that this is where a signal's exception may come out.
+        _ => is_main_thread(py)?,
+    };
+    IS_MAIN.set(Some((pid, is_main)));
+    if is_main { py.check_signals() } else { Ok(()) }
 }
 
 fn is_main_thread(py: Python<'_>) -> PyResult<bool> {

@@ -1,0 +1,266 @@
+"""The process around the library: the interpreter lock, signals, fork, exit, the command."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+
+import pytest
+
+import pgque
+
+PRELUDE = """
+import logging, os, signal, sys, threading, time
+import pgque
+dsn, queue = sys.argv[1:3]
+logging.basicConfig(level=logging.DEBUG, stream=sys.stderr)
+def ready():
+    print("ready", flush=True)
+"""
+
+
+class Script:
+    """A program of its own, which prints a line once it is where the test wants it."""
+
+    def __init__(self, dsn: str, queue: str, body: str) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", PRELUDE + textwrap.dedent(body), dsn, queue],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def wait_ready(self) -> None:
+        line = self.process.stdout.readline()
+        assert line == "ready\n", self.process.stderr.read()
+        time.sleep(0.2)
+
+    def end(self, timeout: float = 15) -> tuple[int, str, str]:
+        try:
+            out, err = self.process.communicate(timeout=timeout)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            pytest.fail("the program hangs:\n" + self.process.communicate()[1])
+        return self.process.returncode, out, err
+
+
+WAITS = {
+    "statement": "client.execute('select pg_sleep(20)')",
+    "notification": "client.notification(20)",
+    "typed_call": "client.queue_info(queue)",
+    "psycopg": "import psycopg; psycopg.connect(dsn).execute('select pg_sleep(20)')",
+    "second_begin": "client.begin(); client.execute('select pg_sleep(20)')",
+}
+
+
+@pytest.mark.parametrize("name", WAITS)
+def test_ctrl_c_ends_every_wait(dsn, client, queue, name):
+    if name == "typed_call":
+        client.begin()
+        client.execute("lock table pgque.queue in access exclusive mode")
+    script = Script(
+        dsn,
+        queue,
+        f"""
+        client = pgque.connect(dsn, autocommit=True)
+        ready()
+        try:
+            {WAITS[name]}
+        except KeyboardInterrupt:
+            print("interrupted", flush=True)
+        if client.conn.transaction_status != "idle":
+            client.rollback()
+        assert client.execute("select 1").fetchone() == (1,)
+        """,
+    )
+    script.wait_ready()
+    began = time.monotonic()
+    script.process.send_signal(signal.SIGINT)
+    assert script.process.stdout.readline() == "interrupted\n"
+    assert time.monotonic() - began < 0.3
+    if name == "typed_call":
+        client.rollback()
+    code, _, err = script.end()
+    assert code == 0, err
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("kind", ["Consumer(dsn, queue=queue, name='c')", "Ticker(dsn)"])
+def test_a_signal_stops_what_runs_and_the_handlers_are_restored(dsn, queue, number, kind):
+    script = Script(
+        dsn,
+        queue,
+        f"""
+        before = [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)]
+        runner = pgque.{kind}
+        threading.Timer(0.5, ready).start()
+        runner.start()
+        assert before == [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)]
+        print("stopped", flush=True)
+        """,
+    )
+    script.wait_ready()
+    began = time.monotonic()
+    script.process.send_signal(number)
+    assert script.process.stdout.readline() == "stopped\n"
+    assert time.monotonic() - began < 0.5
+    code, _, err = script.end()
+    assert code == 0, err
+    assert f"received signal {number.name}, shutting down" in err
+
+
+def test_a_second_signal_forces(dsn, client, queue, tick):
+    client.send(queue, {})
+    tick()
+    script = Script(
+        dsn,
+        queue,
+        """
+        consumer = pgque.Consumer(dsn, queue=queue, name="c")
+        @consumer.on("*")
+        def handle(message):
+            ready()
+            time.sleep(30)
+        consumer.start()
+        """,
+    )
+    script.wait_ready()
+    script.process.send_signal(signal.SIGINT)
+    time.sleep(0.2)
+    script.process.send_signal(signal.SIGINT)
+    code, _, err = script.end(timeout=5)
+    assert code != 0 and "KeyboardInterrupt" in err
+    assert len(client.receive(queue, "c")) == 1
+
+
+def test_a_signal_handler_may_use_the_library(dsn, queue):
+    script = Script(
+        dsn,
+        queue,
+        """
+        client = pgque.connect(dsn, autocommit=True)
+        def handle(number, frame):
+            client.send(queue, {"signal": number})
+            print("sent", flush=True)
+        signal.signal(signal.SIGUSR1, handle)
+        ready()
+        client.notification(1)
+        """,
+    )
+    script.wait_ready()
+    script.process.send_signal(signal.SIGUSR1)
+    code, out, err = script.end()
+    assert (code, out) == (0, "sent\n"), err
+
+
+def test_other_threads_go_on_while_one_waits(dsn):
+    """Each kind of wait releases the interpreter lock."""
+    ticker = pgque.Ticker(dsn)
+    with pgque.connect(dsn, autocommit=True) as client:
+        for wait in [
+            lambda: client.execute("select pg_sleep(0.4)"),
+            lambda: client.notification(0.4),
+            lambda: (threading.Timer(0.4, ticker.stop).start(), ticker.run()),
+        ]:
+            thread = threading.Thread(target=wait)
+            thread.start()
+            turns = 0
+            while thread.is_alive():
+                time.sleep(0.001)
+                turns += 1
+            assert turns > 50
+
+
+def test_fork(dsn, queue):
+    """A child is told to connect again, may do so, and leaves its parent in peace when it exits."""
+    script = Script(
+        dsn,
+        queue,
+        """
+        client = pgque.connect(dsn, autocommit=True)
+        client.send(queue, {"from": "parent"})
+        for way in ["unused", "used", "reconnects", "collected"]:
+            pid = os.fork()
+            if pid == 0:
+                if way == "used":
+                    try:
+                        client.send(queue, {"from": "child"})
+                    except pgque.PgqueClosedError as error:
+                        assert "fork" in str(error), error
+                    else:
+                        os._exit(3)
+                    client.close()
+                if way == "reconnects":
+                    with pgque.connect(dsn, autocommit=True) as again:
+                        again.send(queue, {"from": "child"})
+                if way == "collected":
+                    del client
+                sys.exit(0)
+            assert os.waitpid(pid, 0)[1] == 0, way
+            client.send(queue, {"after": way})
+        print(client.execute("select 1").fetchone(), flush=True)
+        """,
+    )
+    code, out, err = script.end()
+    assert (code, out) == (0, "(1,)\n"), err
+
+
+def test_a_program_on_psycopg_starts_no_threads(dsn, queue):
+    script = Script(
+        dsn,
+        queue,
+        """
+        import psycopg
+        conn = psycopg.connect(dsn, autocommit=True)
+        pgque.PgqueClient(conn).send(queue, {})
+        assert len(os.listdir("/proc/self/task")) == 1
+        """,
+    )
+    code, _, err = script.end()
+    assert code == 0, err
+
+
+def test_exit_while_threads_wait_and_log(dsn, queue):
+    script = Script(
+        dsn,
+        queue,
+        """
+        consumer = pgque.Consumer(dsn, queue=queue, name="c", poll_interval=0.01)
+        ticker = pgque.Ticker(dsn, tick_interval=0.001, tick_interval_max=0.001)
+        client = pgque.connect(dsn, autocommit=True)
+        for run in [consumer.start, ticker.start, lambda: client.notification(60)]:
+            threading.Thread(target=run, daemon=True).start()
+        time.sleep(0.5)
+        """,
+    )
+    code, _, err = script.end()
+    assert code == 0, err
+    assert "panic" not in err.lower() and "Fatal" not in err
+
+
+def test_nothing_connects_at_import():
+    code = "import pgque, os; assert len(os.listdir('/proc/self/task')) == 1"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("command", [[sys.executable, "-m", "pgque"], ["pgque"]], ids=str)
+def test_the_command(command):
+    path = os.path.dirname(sys.executable) + os.pathsep + os.environ["PATH"]
+    done = subprocess.run(
+        [*command, "--version"],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PATH": path},
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert pgque.__version__ in done.stdout
+    wrong = subprocess.run(
+        [*command, "no-such-command"], capture_output=True, env={**os.environ, "PATH": path}
+    )
+    assert wrong.returncode == 2
