@@ -31,26 +31,6 @@
 #define PGQUE_ABI_VERSION 0
 
 /**
- * What `pgque_consumer_next` came back with: a batch to handle and to finish.
- */
-#define PGQUE_NEXT_BATCH 1
-
-/**
- * Nothing within the time limit.
- */
-#define PGQUE_NEXT_IDLE 2
-
-/**
- * `pgque_consumer_stop` was called. The consumer may be used again.
- */
-#define PGQUE_NEXT_STOPPED 3
-
-/**
- * The number of the handler of a message that has none; `unknown_handler_policy` decides on it.
- */
-#define PGQUE_NO_HANDLER -1
-
-/**
  * The kinds. A kind that this header does not know yet keeps its number.
  */
 #define PGQUE_ERROR_CONNECTION 1
@@ -83,16 +63,6 @@
 
 #define PGQUE_ERROR_INTERRUPTED 15
 
-#define PGQUE_LOG_ERROR 1
-
-#define PGQUE_LOG_WARN 2
-
-#define PGQUE_LOG_INFO 3
-
-#define PGQUE_LOG_DEBUG 4
-
-#define PGQUE_LOG_TRACE 5
-
 /**
  * The usual `max_messages` of `pgque_client_receive` and `pgque_client_receive_coop`.
  */
@@ -118,6 +88,26 @@
 #define PGQUE_INTERVAL_SECONDS 1
 
 #define PGQUE_INTERVAL_TEXT 2
+
+/**
+ * What `pgque_consumer_next` came back with: a batch to handle and to finish.
+ */
+#define PGQUE_NEXT_BATCH 1
+
+/**
+ * Nothing within the time limit.
+ */
+#define PGQUE_NEXT_IDLE 2
+
+/**
+ * `pgque_consumer_stop` was called. The consumer may be used again.
+ */
+#define PGQUE_NEXT_STOPPED 3
+
+/**
+ * The number of the handler of a message that has none; `unknown_handler_policy` decides on it.
+ */
+#define PGQUE_NO_HANDLER -1
 
 #define PGQUE_VALUE_NULL 0
 
@@ -152,6 +142,16 @@
  * A kind that this version of the header does not know.
  */
 #define PGQUE_VALUE_UNKNOWN -1
+
+#define PGQUE_LOG_ERROR 1
+
+#define PGQUE_LOG_WARN 2
+
+#define PGQUE_LOG_INFO 3
+
+#define PGQUE_LOG_DEBUG 4
+
+#define PGQUE_LOG_TRACE 5
 
 /**
  * What the caller's connection answers to one statement. Lives until the callback returns; only its thread may use
@@ -241,15 +241,6 @@ typedef struct pgque_verdict pgque_verdict;
 typedef struct pgque_verdicts pgque_verdicts;
 
 /**
- * Bytes that belong to something else and live as long as it does. `data` is NULL for SQL NULL, and not NULL for
- * the empty text. Not terminated by NUL.
- */
-typedef struct {
-  const char *data;
-  size_t len;
-} pgque_bytes;
-
-/**
  * A length of time. Made by the three functions below.
  */
 typedef struct {
@@ -259,46 +250,13 @@ typedef struct {
 } pgque_interval;
 
 /**
- * Runs a statement on the caller's connection. `sql` holds `$1`, `$2` and so on, for which `params` has `params_count`
- * texts that end with NUL, or NULL for SQL NULL; they fit libpq's `PQexecParams`. Every row of the answer goes to
- * `pgque_answer_add_row`, all columns as text. True when the statement ran; false when it failed, which
- * `pgque_answer_server_error` or `pgque_answer_connection_error` describes. Called only on the thread inside a call
- * on that client; what it is given dies when it returns. It must not call that client, nor throw.
+ * Bytes that belong to something else and live as long as it does. `data` is NULL for SQL NULL, and not NULL for
+ * the empty text. Not terminated by NUL.
  */
-typedef bool (*pgque_query_callback)(const char *sql,
-                                     const char *const *params,
-                                     size_t params_count,
-                                     pgque_answer *answer,
-                                     void *user_data);
-
-/**
- * Frees the `user_data` of a callback once it is needed no more. May be NULL.
- */
-typedef void (*pgque_free_callback)(void *user_data);
-
-/**
- * Handles one message: `handler` is the number that `pgque_consumer_on` gave. It tells its verdict by one of the
- * `pgque_verdict` functions; without one the message counts as failed. Called on the thread inside
- * `pgque_consumer_run`, where it may make any call but those of this consumer other than stop. Message and verdict
- * die when it returns. It must not throw nor jump out.
- */
-typedef void (*pgque_handler)(int64_t handler,
-                              const pgque_message *message,
-                              pgque_verdict *verdict,
-                              void *user_data);
-
-/**
- * Answers whether the calling thread wants to end its wait. Asked about every 50 ms on a thread inside a call that
- * waits, for every such call of the process; it must be quick, make no call of this library, nor throw.
- */
-typedef bool (*pgque_interrupt_callback)(void);
-
-/**
- * Takes a line: its level, one of `PGQUE_LOG_*`, the logger's name (`pgque`, `pgque.consumer.<name>`,
- * `pgque.ticker`) and the text, both of which end with NUL and die when it returns. May be called from any thread,
- * several at once, the library's own among them; it must not call `pgque_set_log`, nor throw.
- */
-typedef void (*pgque_log_callback)(int32_t level, const char *logger, const char *line, void *user_data);
+typedef struct {
+  const char *data;
+  size_t len;
+} pgque_bytes;
 
 /**
  * All of a message at once, for languages in which a call costs more than a copy. Grows at its end only.
@@ -320,6 +278,48 @@ typedef struct {
   bool has_retry_count;
 } pgque_message_fields;
 
+/**
+ * Handles one message: `handler` is the number that `pgque_consumer_on` gave. It tells its verdict by one of the
+ * `pgque_verdict` functions; without one the message counts as failed. Called on the thread inside
+ * `pgque_consumer_run`, where it may make any call but those of this consumer other than stop. Message and verdict
+ * die when it returns. It must not throw nor jump out.
+ */
+typedef void (*pgque_handler)(int64_t handler,
+                              const pgque_message *message,
+                              pgque_verdict *verdict,
+                              void *user_data);
+
+/**
+ * Runs a statement on the caller's connection. `sql` holds `$1`, `$2` and so on, for which `params` has `params_count`
+ * texts that end with NUL, or NULL for SQL NULL; they fit libpq's `PQexecParams`. Every row of the answer goes to
+ * `pgque_answer_add_row`, all columns as text. True when the statement ran; false when it failed, which
+ * `pgque_answer_server_error` or `pgque_answer_connection_error` describes. Called only on the thread inside a call
+ * on that client; what it is given dies when it returns. It must not call that client, nor throw.
+ */
+typedef bool (*pgque_query_callback)(const char *sql,
+                                     const char *const *params,
+                                     size_t params_count,
+                                     pgque_answer *answer,
+                                     void *user_data);
+
+/**
+ * Frees the `user_data` of a callback once it is needed no more. May be NULL.
+ */
+typedef void (*pgque_free_callback)(void *user_data);
+
+/**
+ * Answers whether the calling thread wants to end its wait. Asked about every 50 ms on a thread inside a call that
+ * waits, for every such call of the process; it must be quick, make no call of this library, nor throw.
+ */
+typedef bool (*pgque_interrupt_callback)(void);
+
+/**
+ * Takes a line: its level, one of `PGQUE_LOG_*`, the logger's name (`pgque`, `pgque.consumer.<name>`,
+ * `pgque.ticker`) and the text, both of which end with NUL and die when it returns. May be called from any thread,
+ * several at once, the library's own among them; it must not call `pgque_set_log`, nor throw.
+ */
+typedef void (*pgque_log_callback)(int32_t level, const char *logger, const char *line, void *user_data);
+
 #ifdef __cplusplus
 extern "C" {
 #endif // __cplusplus
@@ -336,195 +336,117 @@ uint32_t pgque_abi_version(void);
 const char *pgque_version(void);
 
 /**
- * Installs the engine, or brings an existing one up to date; repeating it is harmless. `conflict` if the database
- * has a `pgque` schema that is not ours. Any thread; blocks.
+ * The kind, one of `PGQUE_ERROR_*`; 0 for NULL. Never blocks.
  */
-pgque_error *pgque_client_install(const pgque_client *client);
+int32_t pgque_error_kind(const pgque_error *error);
 
 /**
- * Removes the engine with all queues and events. Any thread; blocks.
+ * The kind's name, for instance `queue_not_found`; NULL for NULL. Lives as long as the error. Never blocks.
  */
-pgque_error *pgque_client_uninstall(const pgque_client *client);
+const char *pgque_error_kind_name(const pgque_error *error);
 
 /**
- * The engine's version, which ends with NUL and belongs to the caller, until `pgque_text_free`. Any thread; blocks.
+ * The operation that failed, for instance `receive`; NULL for NULL. Lives as long as the error. Never blocks.
  */
-pgque_error *pgque_client_version(const pgque_client *client,
-                                  char **version);
+const char *pgque_error_op(const pgque_error *error);
 
 /**
- * Frees a text that a function gave to the caller. NULL is fine. Never blocks.
+ * What went wrong, without the operation; NULL for NULL. Lives as long as the error. Never blocks.
  */
-void pgque_text_free(char *text);
+const char *pgque_error_message(const pgque_error *error);
 
 /**
- * Asks, once for each client, what the server offers. The answer belongs to the caller, until
- * `pgque_capabilities_free`. Any thread; blocks.
+ * Operation, message and hint in one line for people; NULL for NULL. Lives as long as the error. Never blocks.
  */
-pgque_error *pgque_client_capabilities(const pgque_client *client, pgque_capabilities **capabilities);
+const char *pgque_error_text(const pgque_error *error);
 
 /**
- * PostgreSQL's version, for instance 150018; 0 for NULL. Never blocks.
+ * The server's SQLSTATE, or NULL if the server said nothing. Lives as long as the error. Never blocks.
  */
-int64_t pgque_capabilities_server_version(const pgque_capabilities *capabilities);
+const char *pgque_error_sqlstate(const pgque_error *error);
 
 /**
- * Whether the engine settles a batch in one call. Never blocks.
+ * The server's detail, or NULL. Lives as long as the error. Never blocks.
  */
-bool pgque_capabilities_finish(const pgque_capabilities *capabilities);
+const char *pgque_error_detail(const pgque_error *error);
 
 /**
- * Whether the engine can tick every queue with new events. Never blocks.
+ * The server's hint, or NULL. Lives as long as the error. Never blocks.
  */
-bool pgque_capabilities_ticker_pending(const pgque_capabilities *capabilities);
+const char *pgque_error_hint(const pgque_error *error);
 
 /**
- * Frees capabilities. NULL is fine. Never blocks.
+ * The constraint that was violated, or NULL. Lives as long as the error. Never blocks.
  */
-void pgque_capabilities_free(pgque_capabilities *capabilities);
+const char *pgque_error_constraint(const pgque_error *error);
 
 /**
- * Ticks one queue if its settings ask for it. Writes whether there was a tick, and only then its id. Any thread;
- * blocks.
+ * Whether the same call may succeed later without any change by the caller. Never blocks.
  */
-pgque_error *pgque_client_ticker(const pgque_client *client,
-                                 const char *queue,
-                                 bool *has_tick,
-                                 int64_t *tick_id);
+bool pgque_error_retriable(const pgque_error *error);
 
 /**
- * Has the next `pgque_client_ticker` of the queue tick in any case. Writes whether the queue has a tick, and only
- * then the id of its newest. Any thread; blocks.
+ * The caller's limit that an `overflow` exceeded; false, and nothing written, for other errors. Never blocks.
  */
-pgque_error *pgque_client_force_next_tick(const pgque_client *client,
-                                          const char *queue,
-                                          bool *has_tick,
-                                          int64_t *tick_id);
+bool pgque_error_configured_limit(const pgque_error *error, int64_t *limit);
 
 /**
- * Alias of `pgque_client_force_next_tick`. Any thread; blocks.
+ * For wrappers in languages whose texts know their length: `invalid_input`, as an error of the operation `op`, if
+ * `text` holds a NUL and would be cut when passed as a text that ends with one, or if it is not UTF-8. Any thread;
+ * never blocks.
  */
-pgque_error *pgque_client_force_tick(const pgque_client *client,
-                                     const char *queue,
-                                     bool *has_tick,
-                                     int64_t *tick_id);
+pgque_error *pgque_text_check(const char *op,
+                              const char *argument,
+                              const char *text,
+                              size_t text_len);
 
 /**
- * Ticks all queues whose settings ask for it; how many ticked. Any thread; blocks.
+ * Frees an error. NULL is fine. Once for each error; never blocks.
  */
-pgque_error *pgque_client_ticker_all(const pgque_client *client, int64_t *count);
+void pgque_error_free(pgque_error *error);
 
 /**
- * Runs due maintenance, table rotation above all; how much was done. Any thread; blocks.
+ * No length of time, where one is optional. Never blocks.
  */
-pgque_error *pgque_client_maint(const pgque_client *client, int64_t *count);
+pgque_interval pgque_interval_none(void);
 
 /**
- * Puts messages whose retry delay is over back into their queues; how many. Any thread; blocks.
+ * A number of seconds. The call that gets it refuses what is negative or not a number. Never blocks.
  */
-pgque_error *pgque_client_maint_retry_events(const pgque_client *client, int64_t *count);
+pgque_interval pgque_interval_seconds(double seconds);
 
 /**
- * Creates a queue. 1, or 0 if it existed. Any thread; blocks.
+ * PostgreSQL interval text, for instance `5 minutes`. Points to the caller's text, which must live until the
+ * call that gets the interval has returned. Never blocks.
  */
-pgque_error *pgque_client_create_queue(const pgque_client *client, const char *queue, int64_t *count);
+pgque_interval pgque_interval_text(const char *text);
 
 /**
- * Drops a queue with its events. `conflict` while consumers are subscribed, unless `force`. Any thread; blocks.
+ * The usual age in `pgque_client_dlq_purge`. Never blocks.
  */
-pgque_error *pgque_client_drop_queue(const pgque_client *client,
-                                     const char *queue,
-                                     bool force,
-                                     int64_t *count);
+pgque_interval pgque_dlq_older_than_default(void);
 
 /**
- * Sets one setting of a queue; `value` NULL resets it. Any thread; blocks.
+ * An empty set of options, to be freed by `pgque_options_free`. Any thread; never blocks.
  */
-pgque_error *pgque_client_set_queue_config(const pgque_client *client,
-                                           const char *queue,
-                                           const char *name,
-                                           const char *value,
-                                           int64_t *count);
+pgque_options *pgque_options_new(void);
 
 /**
- * One row for each part of the engine: `component`, `status`, `detail`. The result belongs to the caller, until
- * `pgque_result_free`. Any thread; blocks.
+ * Sets an option, with times in seconds; a later value of the same name replaces an earlier one. Whether the name
+ * exists and the value fits is told by the function that is given the options. Never blocks.
+ *
+ * Consumer: `poll_interval`, `max_messages`, `retry_after`, `unknown_handler_policy` (`nack` or `ack`),
+ * `subconsumer`, `dead_interval`. Ticker: `tick_interval`, `tick_interval_max`, `retry_interval`,
+ * `maint_interval`, `standby_interval`.
  */
-pgque_error *pgque_client_status(const pgque_client *client,
-                                 pgque_result **result);
+pgque_error *pgque_options_set(pgque_options *options,
+                               const char *name,
+                               const char *value);
 
 /**
- * One queue, or all with NULL; no row for an unknown one. Intervals are in seconds. The result belongs to the
- * caller, until `pgque_result_free`. Any thread; blocks.
+ * Frees options; what was made with them keeps its own copy. NULL is fine. Never blocks.
  */
-pgque_error *pgque_client_queue_info(const pgque_client *client, const char *queue, pgque_result **result);
-
-/**
- * The subscriptions of a queue and a consumer; NULL means all. Intervals are in seconds. The result belongs to the
- * caller, until `pgque_result_free`. Any thread; blocks.
- */
-pgque_error *pgque_client_consumer_info(const pgque_client *client,
-                                        const char *queue,
-                                        const char *consumer,
-                                        pgque_result **result);
-
-/**
- * An open batch; no row for an unknown one. Intervals are in seconds. The result belongs to the caller, until
- * `pgque_result_free`. Any thread; blocks.
- */
-pgque_error *pgque_client_batch_info(const pgque_client *client, int64_t batch_id, pgque_result **result);
-
-/**
- * The dead letters of a queue, the newest first; none for an unknown queue. The result belongs to the caller, until
- * `pgque_result_free`. Any thread; blocks.
- */
-pgque_error *pgque_client_dlq_inspect(const pgque_client *client,
-                                      const char *queue,
-                                      int64_t limit,
-                                      pgque_result **result);
-
-/**
- * Sends a dead letter again as a new event, which every consumer of the queue receives; its id. Any thread; blocks.
- */
-pgque_error *pgque_client_dlq_replay(const pgque_client *client,
-                                     int64_t dead_letter_id,
-                                     int64_t *msg_id);
-
-/**
- * Replays every dead letter of a queue; what fails stays and is counted. The outcome belongs to the caller, until
- * `pgque_replayed_free`. Any thread; blocks.
- */
-pgque_error *pgque_client_dlq_replay_all(const pgque_client *client,
-                                         const char *queue,
-                                         pgque_replayed **replayed);
-
-/**
- * How many were replayed. Never blocks.
- */
-int64_t pgque_replayed_count(const pgque_replayed *replayed);
-
-/**
- * How many failed. Never blocks.
- */
-int64_t pgque_replayed_failed(const pgque_replayed *replayed);
-
-/**
- * Why the first of those failed; NULL if none did. A view into the outcome. Never blocks.
- */
-pgque_bytes pgque_replayed_first_error(const pgque_replayed *replayed);
-
-/**
- * Frees an outcome. NULL is fine. Never blocks.
- */
-void pgque_replayed_free(pgque_replayed *replayed);
-
-/**
- * Deletes dead letters that are older than the given time; how many. Any thread; blocks.
- */
-pgque_error *pgque_client_dlq_purge(const pgque_client *client,
-                                    const char *queue,
-                                    pgque_interval older_than,
-                                    int64_t *count);
+void pgque_options_free(pgque_options *options);
 
 /**
  * Connects with a connection string of libpq, as URI or keywords, in autocommit. The client belongs to the caller,
@@ -743,230 +665,6 @@ pgque_error *pgque_client_finish(const pgque_client *client,
                                  int64_t *count);
 
 /**
- * Makes a client on a connection of the caller's, so that every call is part of whatever transaction is open there.
- * Begin, commit, rollback, execute, listen and install answer `conflict`: use the connection itself. `user_data` is
- * handed to `query`, and to `free_user_data`, which may be NULL, when the client is freed or could not be made. The
- * client belongs to the caller, until `pgque_client_free`. As the connection, it is for one thread at a time; never
- * blocks.
- */
-pgque_error *pgque_client_over(pgque_query_callback query,
-                               void *user_data,
-                               pgque_free_callback free_user_data,
-                               pgque_client **client);
-
-/**
- * Adds a row: one text for each column, `data` NULL for SQL NULL. The texts are copied. Never blocks.
- */
-pgque_error *pgque_answer_add_row(pgque_answer *answer, const pgque_bytes *cells, size_t cells_count);
-
-/**
- * Tells that the server reported an error. All but `sqlstate` and `message` may be NULL. Never blocks.
- */
-pgque_error *pgque_answer_server_error(pgque_answer *answer,
-                                       const char *sqlstate,
-                                       const char *message,
-                                       const char *detail,
-                                       const char *hint,
-                                       const char *constraint);
-
-/**
- * Tells that the connection is lost, closed or unusable. Never blocks.
- */
-pgque_error *pgque_answer_connection_error(pgque_answer *answer, const char *message);
-
-/**
- * Makes a consumer, which connects only when it is run. `name` must be subscribed, unless the option `subconsumer`
- * is set. `options` may be NULL for the defaults, and are copied. `configuration` if an option is wrong. The
- * consumer belongs to the caller, until `pgque_consumer_free`. Any thread; never blocks.
- */
-pgque_error *pgque_consumer_new(const char *dsn,
-                                const char *queue,
-                                const char *name,
-                                const pgque_options *options,
-                                pgque_consumer **consumer);
-
-/**
- * Names a type to handle, `*` for all that have no handler of their own, and gives the number of its handler: 0 for
- * the first, and so on; the same type gets the same number again. Any thread; never blocks.
- */
-pgque_error *pgque_consumer_on(const pgque_consumer *consumer,
-                               const char *event_type,
-                               int64_t *handler);
-
-/**
- * Waits for the next batch, up to so many seconds while there is none; INFINITY waits without limit. Writes one of
- * `PGQUE_NEXT_*`, and the batch, or NULL when there is none. The batch belongs to the caller, until
- * `pgque_batch_free`. Reconnects for as long as it takes; errors that time cannot mend are returned. One thread at
- * a time; blocks.
- */
-pgque_error *pgque_consumer_next(const pgque_consumer *consumer,
-                                 double timeout_seconds,
-                                 int32_t *next,
-                                 pgque_batch **batch);
-
-/**
- * The id under which the batch is open; 0 for NULL. Never blocks.
- */
-int64_t pgque_batch_id(const pgque_batch *batch);
-
-/**
- * How many messages; 0 for NULL. Never blocks.
- */
-size_t pgque_batch_count(const pgque_batch *batch);
-
-/**
- * One message, or NULL beyond the last. Lives as long as the batch. Never blocks.
- */
-const pgque_message *pgque_batch_message(const pgque_batch *batch, size_t index);
-
-/**
- * The number of the handler of a message, or `PGQUE_NO_HANDLER`. Never blocks.
- */
-int64_t pgque_batch_handler(const pgque_batch *batch, size_t index);
-
-/**
- * The message at this index is done. A later verdict replaces an earlier one. Never blocks.
- */
-pgque_error *pgque_batch_ack(const pgque_batch *batch, size_t index);
-
-/**
- * Deliver the message at this index again after a delay; `pgque_interval_none()` is the consumer's `retry_after`.
- * `reason` may be NULL. Never blocks.
- */
-pgque_error *pgque_batch_retry(const pgque_batch *batch,
-                               size_t index,
-                               pgque_interval after,
-                               const char *reason);
-
-/**
- * Dead-letter the message at this index now. `reason` may be NULL. Never blocks.
- */
-pgque_error *pgque_batch_dead(const pgque_batch *batch, size_t index, const char *reason);
-
-/**
- * Frees a batch and its messages. One that was not finished is delivered again. NULL is fine. Never blocks.
- */
-void pgque_batch_free(pgque_batch *batch);
-
-/**
- * Settles a batch by the verdicts given on it; a message without a verdict counts as failed, unless it has no
- * handler. All or nothing: if it cannot be done now, this is logged and the batch is delivered again; only errors
- * that time cannot mend are returned. The batch must still be freed. One thread at a time; blocks.
- */
-pgque_error *pgque_consumer_finish(const pgque_consumer *consumer,
-                                   const pgque_batch *batch);
-
-/**
- * Handles messages until `pgque_consumer_stop`, calling `handler` for each that has a handler. `user_data` is
- * handed to it and may be NULL. One thread at a time; blocks.
- */
-pgque_error *pgque_consumer_run(const pgque_consumer *consumer, pgque_handler handler, void *user_data);
-
-/**
- * Ends the current wait of the consumer at once, or else the next: also when called before it. The batch that is
- * being handled is finished first. Any thread, but not a signal handler; never blocks.
- */
-pgque_error *pgque_consumer_stop(const pgque_consumer *consumer);
-
-/**
- * Gives up the connection; an unfinished batch is delivered again. The consumer may be used again and must still be
- * freed. Twice is fine. One thread at a time; blocks for the call that runs now.
- */
-pgque_error *pgque_consumer_close(const pgque_consumer *consumer);
-
-/**
- * Frees a consumer and gives up its connection. NULL is fine. Once, when no thread uses it any more; never blocks.
- */
-void pgque_consumer_free(pgque_consumer *consumer);
-
-/**
- * The kind, one of `PGQUE_ERROR_*`; 0 for NULL. Never blocks.
- */
-int32_t pgque_error_kind(const pgque_error *error);
-
-/**
- * The kind's name, for instance `queue_not_found`; NULL for NULL. Lives as long as the error. Never blocks.
- */
-const char *pgque_error_kind_name(const pgque_error *error);
-
-/**
- * The operation that failed, for instance `receive`; NULL for NULL. Lives as long as the error. Never blocks.
- */
-const char *pgque_error_op(const pgque_error *error);
-
-/**
- * What went wrong, without the operation; NULL for NULL. Lives as long as the error. Never blocks.
- */
-const char *pgque_error_message(const pgque_error *error);
-
-/**
- * Operation, message and hint in one line for people; NULL for NULL. Lives as long as the error. Never blocks.
- */
-const char *pgque_error_text(const pgque_error *error);
-
-/**
- * The server's SQLSTATE, or NULL if the server said nothing. Lives as long as the error. Never blocks.
- */
-const char *pgque_error_sqlstate(const pgque_error *error);
-
-/**
- * The server's detail, or NULL. Lives as long as the error. Never blocks.
- */
-const char *pgque_error_detail(const pgque_error *error);
-
-/**
- * The server's hint, or NULL. Lives as long as the error. Never blocks.
- */
-const char *pgque_error_hint(const pgque_error *error);
-
-/**
- * The constraint that was violated, or NULL. Lives as long as the error. Never blocks.
- */
-const char *pgque_error_constraint(const pgque_error *error);
-
-/**
- * Whether the same call may succeed later without any change by the caller. Never blocks.
- */
-bool pgque_error_retriable(const pgque_error *error);
-
-/**
- * The caller's limit that an `overflow` exceeded; false, and nothing written, for other errors. Never blocks.
- */
-bool pgque_error_configured_limit(const pgque_error *error, int64_t *limit);
-
-/**
- * For wrappers in languages whose texts know their length: `invalid_input`, as an error of the operation `op`, if
- * `text` holds a NUL and would be cut when passed as a text that ends with one, or if it is not UTF-8. Any thread;
- * never blocks.
- */
-pgque_error *pgque_text_check(const char *op,
-                              const char *argument,
-                              const char *text,
-                              size_t text_len);
-
-/**
- * Frees an error. NULL is fine. Once for each error; never blocks.
- */
-void pgque_error_free(pgque_error *error);
-
-/**
- * Has calls that wait ask `callback`, and fail with `interrupted` when it says true. What the server was asked to do
- * may be done all the same. Once in a process, before other calls: `conflict` the second time. Any thread; never
- * blocks.
- */
-pgque_error *pgque_set_interrupt(pgque_interrupt_callback callback);
-
-/**
- * Sends log lines up to a level to `callback`, or to nobody with NULL, in place of an earlier one. `user_data` is
- * handed to it, and to `free_user_data`, which may be NULL, once it is replaced. Holds for the whole process. Any
- * thread; waits for lines that are being taken.
- */
-pgque_error *pgque_set_log(int32_t level,
-                           pgque_log_callback callback,
-                           void *user_data,
-                           pgque_free_callback free_user_data);
-
-/**
  * How many messages; 0 for NULL. Never blocks.
  */
 size_t pgque_messages_count(const pgque_messages *messages);
@@ -1079,47 +777,156 @@ int32_t pgque_notification_process_id(const pgque_notification *notification);
 void pgque_notification_free(pgque_notification *notification);
 
 /**
- * No length of time, where one is optional. Never blocks.
+ * No verdicts yet, to be freed by `pgque_verdicts_free`. Any thread; never blocks.
  */
-pgque_interval pgque_interval_none(void);
+pgque_verdicts *pgque_verdicts_new(void);
 
 /**
- * A number of seconds. The call that gets it refuses what is negative or not a number. Never blocks.
+ * The message is done, as is one that is not named. Never blocks.
  */
-pgque_interval pgque_interval_seconds(double seconds);
+pgque_error *pgque_verdicts_ack(pgque_verdicts *verdicts, int64_t msg_id);
 
 /**
- * PostgreSQL interval text, for instance `5 minutes`. Points to the caller's text, which must live until the
- * call that gets the interval has returned. Never blocks.
+ * Deliver the message again after a delay; `pgque_interval_none()` is the usual one. `reason` may be NULL. Never
+ * blocks.
  */
-pgque_interval pgque_interval_text(const char *text);
+pgque_error *pgque_verdicts_retry(pgque_verdicts *verdicts,
+                                  int64_t msg_id,
+                                  pgque_interval after,
+                                  const char *reason);
 
 /**
- * The usual age in `pgque_client_dlq_purge`. Never blocks.
+ * Dead-letter the message now. `reason` may be NULL. Never blocks.
  */
-pgque_interval pgque_dlq_older_than_default(void);
+pgque_error *pgque_verdicts_dead(pgque_verdicts *verdicts, int64_t msg_id, const char *reason);
 
 /**
- * An empty set of options, to be freed by `pgque_options_free`. Any thread; never blocks.
+ * Frees verdicts. NULL is fine. Never blocks.
  */
-pgque_options *pgque_options_new(void);
+void pgque_verdicts_free(pgque_verdicts *verdicts);
 
 /**
- * Sets an option, with times in seconds; a later value of the same name replaces an earlier one. Whether the name
- * exists and the value fits is told by the function that is given the options. Never blocks.
- *
- * Consumer: `poll_interval`, `max_messages`, `retry_after`, `unknown_handler_policy` (`nack` or `ack`),
- * `subconsumer`, `dead_interval`. Ticker: `tick_interval`, `tick_interval_max`, `retry_interval`,
- * `maint_interval`, `standby_interval`.
+ * The message is done. Never blocks.
  */
-pgque_error *pgque_options_set(pgque_options *options,
-                               const char *name,
-                               const char *value);
+pgque_error *pgque_verdict_ack(pgque_verdict *verdict);
 
 /**
- * Frees options; what was made with them keeps its own copy. NULL is fine. Never blocks.
+ * Deliver the message again after a delay; `pgque_interval_none()` is the consumer's `retry_after`. `reason` may be
+ * NULL. Never blocks.
  */
-void pgque_options_free(pgque_options *options);
+pgque_error *pgque_verdict_retry(pgque_verdict *verdict,
+                                 pgque_interval after,
+                                 const char *reason);
+
+/**
+ * Dead-letter the message now. `reason` may be NULL. Never blocks.
+ */
+pgque_error *pgque_verdict_dead(pgque_verdict *verdict, const char *reason);
+
+/**
+ * Makes a consumer, which connects only when it is run. `name` must be subscribed, unless the option `subconsumer`
+ * is set. `options` may be NULL for the defaults, and are copied. `configuration` if an option is wrong. The
+ * consumer belongs to the caller, until `pgque_consumer_free`. Any thread; never blocks.
+ */
+pgque_error *pgque_consumer_new(const char *dsn,
+                                const char *queue,
+                                const char *name,
+                                const pgque_options *options,
+                                pgque_consumer **consumer);
+
+/**
+ * Names a type to handle, `*` for all that have no handler of their own, and gives the number of its handler: 0 for
+ * the first, and so on; the same type gets the same number again. Any thread; never blocks.
+ */
+pgque_error *pgque_consumer_on(const pgque_consumer *consumer,
+                               const char *event_type,
+                               int64_t *handler);
+
+/**
+ * Waits for the next batch, up to so many seconds while there is none; INFINITY waits without limit. Writes one of
+ * `PGQUE_NEXT_*`, and the batch, or NULL when there is none. The batch belongs to the caller, until
+ * `pgque_batch_free`. Reconnects for as long as it takes; errors that time cannot mend are returned. One thread at
+ * a time; blocks.
+ */
+pgque_error *pgque_consumer_next(const pgque_consumer *consumer,
+                                 double timeout_seconds,
+                                 int32_t *next,
+                                 pgque_batch **batch);
+
+/**
+ * The id under which the batch is open; 0 for NULL. Never blocks.
+ */
+int64_t pgque_batch_id(const pgque_batch *batch);
+
+/**
+ * How many messages; 0 for NULL. Never blocks.
+ */
+size_t pgque_batch_count(const pgque_batch *batch);
+
+/**
+ * One message, or NULL beyond the last. Lives as long as the batch. Never blocks.
+ */
+const pgque_message *pgque_batch_message(const pgque_batch *batch, size_t index);
+
+/**
+ * The number of the handler of a message, or `PGQUE_NO_HANDLER`. Never blocks.
+ */
+int64_t pgque_batch_handler(const pgque_batch *batch, size_t index);
+
+/**
+ * The message at this index is done. A later verdict replaces an earlier one. Never blocks.
+ */
+pgque_error *pgque_batch_ack(const pgque_batch *batch, size_t index);
+
+/**
+ * Deliver the message at this index again after a delay; `pgque_interval_none()` is the consumer's `retry_after`.
+ * `reason` may be NULL. Never blocks.
+ */
+pgque_error *pgque_batch_retry(const pgque_batch *batch,
+                               size_t index,
+                               pgque_interval after,
+                               const char *reason);
+
+/**
+ * Dead-letter the message at this index now. `reason` may be NULL. Never blocks.
+ */
+pgque_error *pgque_batch_dead(const pgque_batch *batch, size_t index, const char *reason);
+
+/**
+ * Frees a batch and its messages. One that was not finished is delivered again. NULL is fine. Never blocks.
+ */
+void pgque_batch_free(pgque_batch *batch);
+
+/**
+ * Settles a batch by the verdicts given on it; a message without a verdict counts as failed, unless it has no
+ * handler. All or nothing: if it cannot be done now, this is logged and the batch is delivered again; only errors
+ * that time cannot mend are returned. The batch must still be freed. One thread at a time; blocks.
+ */
+pgque_error *pgque_consumer_finish(const pgque_consumer *consumer,
+                                   const pgque_batch *batch);
+
+/**
+ * Handles messages until `pgque_consumer_stop`, calling `handler` for each that has a handler. `user_data` is
+ * handed to it and may be NULL. One thread at a time; blocks.
+ */
+pgque_error *pgque_consumer_run(const pgque_consumer *consumer, pgque_handler handler, void *user_data);
+
+/**
+ * Ends the current wait of the consumer at once, or else the next: also when called before it. The batch that is
+ * being handled is finished first. Any thread, but not a signal handler; never blocks.
+ */
+pgque_error *pgque_consumer_stop(const pgque_consumer *consumer);
+
+/**
+ * Gives up the connection; an unfinished batch is delivered again. The consumer may be used again and must still be
+ * freed. Twice is fine. One thread at a time; blocks for the call that runs now.
+ */
+pgque_error *pgque_consumer_close(const pgque_consumer *consumer);
+
+/**
+ * Frees a consumer and gives up its connection. NULL is fine. Once, when no thread uses it any more; never blocks.
+ */
+void pgque_consumer_free(pgque_consumer *consumer);
 
 /**
  * Makes a ticker, which connects only when it is run, with a role that is a member of `pgque_admin`. `options` may
@@ -1145,6 +952,197 @@ pgque_error *pgque_ticker_stop(const pgque_ticker *ticker);
  * Frees a ticker. NULL is fine. Once, when no thread uses it any more; never blocks.
  */
 void pgque_ticker_free(pgque_ticker *ticker);
+
+/**
+ * Installs the engine, or brings an existing one up to date; repeating it is harmless. `conflict` if the database
+ * has a `pgque` schema that is not ours. Any thread; blocks.
+ */
+pgque_error *pgque_client_install(const pgque_client *client);
+
+/**
+ * Removes the engine with all queues and events. Any thread; blocks.
+ */
+pgque_error *pgque_client_uninstall(const pgque_client *client);
+
+/**
+ * The engine's version, which ends with NUL and belongs to the caller, until `pgque_text_free`. Any thread; blocks.
+ */
+pgque_error *pgque_client_version(const pgque_client *client,
+                                  char **version);
+
+/**
+ * Frees a text that a function gave to the caller. NULL is fine. Never blocks.
+ */
+void pgque_text_free(char *text);
+
+/**
+ * Asks, once for each client, what the server offers. The answer belongs to the caller, until
+ * `pgque_capabilities_free`. Any thread; blocks.
+ */
+pgque_error *pgque_client_capabilities(const pgque_client *client, pgque_capabilities **capabilities);
+
+/**
+ * PostgreSQL's version, for instance 150018; 0 for NULL. Never blocks.
+ */
+int64_t pgque_capabilities_server_version(const pgque_capabilities *capabilities);
+
+/**
+ * Whether the engine settles a batch in one call. Never blocks.
+ */
+bool pgque_capabilities_finish(const pgque_capabilities *capabilities);
+
+/**
+ * Whether the engine can tick every queue with new events. Never blocks.
+ */
+bool pgque_capabilities_ticker_pending(const pgque_capabilities *capabilities);
+
+/**
+ * Frees capabilities. NULL is fine. Never blocks.
+ */
+void pgque_capabilities_free(pgque_capabilities *capabilities);
+
+/**
+ * Ticks one queue if its settings ask for it. Writes whether there was a tick, and only then its id. Any thread;
+ * blocks.
+ */
+pgque_error *pgque_client_ticker(const pgque_client *client,
+                                 const char *queue,
+                                 bool *has_tick,
+                                 int64_t *tick_id);
+
+/**
+ * Has the next `pgque_client_ticker` of the queue tick in any case. Writes whether the queue has a tick, and only
+ * then the id of its newest. Any thread; blocks.
+ */
+pgque_error *pgque_client_force_next_tick(const pgque_client *client,
+                                          const char *queue,
+                                          bool *has_tick,
+                                          int64_t *tick_id);
+
+/**
+ * Alias of `pgque_client_force_next_tick`. Any thread; blocks.
+ */
+pgque_error *pgque_client_force_tick(const pgque_client *client,
+                                     const char *queue,
+                                     bool *has_tick,
+                                     int64_t *tick_id);
+
+/**
+ * Ticks all queues whose settings ask for it; how many ticked. Any thread; blocks.
+ */
+pgque_error *pgque_client_ticker_all(const pgque_client *client, int64_t *count);
+
+/**
+ * Runs due maintenance, table rotation above all; how much was done. Any thread; blocks.
+ */
+pgque_error *pgque_client_maint(const pgque_client *client, int64_t *count);
+
+/**
+ * Puts messages whose retry delay is over back into their queues; how many. Any thread; blocks.
+ */
+pgque_error *pgque_client_maint_retry_events(const pgque_client *client, int64_t *count);
+
+/**
+ * Creates a queue. 1, or 0 if it existed. Any thread; blocks.
+ */
+pgque_error *pgque_client_create_queue(const pgque_client *client, const char *queue, int64_t *count);
+
+/**
+ * Drops a queue with its events. `conflict` while consumers are subscribed, unless `force`. Any thread; blocks.
+ */
+pgque_error *pgque_client_drop_queue(const pgque_client *client,
+                                     const char *queue,
+                                     bool force,
+                                     int64_t *count);
+
+/**
+ * Sets one setting of a queue; `value` NULL resets it. Any thread; blocks.
+ */
+pgque_error *pgque_client_set_queue_config(const pgque_client *client,
+                                           const char *queue,
+                                           const char *name,
+                                           const char *value,
+                                           int64_t *count);
+
+/**
+ * One row for each part of the engine: `component`, `status`, `detail`. The result belongs to the caller, until
+ * `pgque_result_free`. Any thread; blocks.
+ */
+pgque_error *pgque_client_status(const pgque_client *client,
+                                 pgque_result **result);
+
+/**
+ * One queue, or all with NULL; no row for an unknown one. Intervals are in seconds. The result belongs to the
+ * caller, until `pgque_result_free`. Any thread; blocks.
+ */
+pgque_error *pgque_client_queue_info(const pgque_client *client, const char *queue, pgque_result **result);
+
+/**
+ * The subscriptions of a queue and a consumer; NULL means all. Intervals are in seconds. The result belongs to the
+ * caller, until `pgque_result_free`. Any thread; blocks.
+ */
+pgque_error *pgque_client_consumer_info(const pgque_client *client,
+                                        const char *queue,
+                                        const char *consumer,
+                                        pgque_result **result);
+
+/**
+ * An open batch; no row for an unknown one. Intervals are in seconds. The result belongs to the caller, until
+ * `pgque_result_free`. Any thread; blocks.
+ */
+pgque_error *pgque_client_batch_info(const pgque_client *client, int64_t batch_id, pgque_result **result);
+
+/**
+ * The dead letters of a queue, the newest first; none for an unknown queue. The result belongs to the caller, until
+ * `pgque_result_free`. Any thread; blocks.
+ */
+pgque_error *pgque_client_dlq_inspect(const pgque_client *client,
+                                      const char *queue,
+                                      int64_t limit,
+                                      pgque_result **result);
+
+/**
+ * Sends a dead letter again as a new event, which every consumer of the queue receives; its id. Any thread; blocks.
+ */
+pgque_error *pgque_client_dlq_replay(const pgque_client *client,
+                                     int64_t dead_letter_id,
+                                     int64_t *msg_id);
+
+/**
+ * Replays every dead letter of a queue; what fails stays and is counted. The outcome belongs to the caller, until
+ * `pgque_replayed_free`. Any thread; blocks.
+ */
+pgque_error *pgque_client_dlq_replay_all(const pgque_client *client,
+                                         const char *queue,
+                                         pgque_replayed **replayed);
+
+/**
+ * How many were replayed. Never blocks.
+ */
+int64_t pgque_replayed_count(const pgque_replayed *replayed);
+
+/**
+ * How many failed. Never blocks.
+ */
+int64_t pgque_replayed_failed(const pgque_replayed *replayed);
+
+/**
+ * Why the first of those failed; NULL if none did. A view into the outcome. Never blocks.
+ */
+pgque_bytes pgque_replayed_first_error(const pgque_replayed *replayed);
+
+/**
+ * Frees an outcome. NULL is fine. Never blocks.
+ */
+void pgque_replayed_free(pgque_replayed *replayed);
+
+/**
+ * Deletes dead letters that are older than the given time; how many. Any thread; blocks.
+ */
+pgque_error *pgque_client_dlq_purge(const pgque_client *client,
+                                    const char *queue,
+                                    pgque_interval older_than,
+                                    int64_t *count);
 
 /**
  * How many columns; 0 for NULL, and for a statement without a result. Never blocks.
@@ -1226,51 +1224,53 @@ size_t pgque_value_item_count(const pgque_value *value);
 const pgque_value *pgque_value_item(const pgque_value *value, size_t index);
 
 /**
- * No verdicts yet, to be freed by `pgque_verdicts_free`. Any thread; never blocks.
- */
-pgque_verdicts *pgque_verdicts_new(void);
-
-/**
- * The message is done, as is one that is not named. Never blocks.
- */
-pgque_error *pgque_verdicts_ack(pgque_verdicts *verdicts, int64_t msg_id);
-
-/**
- * Deliver the message again after a delay; `pgque_interval_none()` is the usual one. `reason` may be NULL. Never
+ * Makes a client on a connection of the caller's, so that every call is part of whatever transaction is open there.
+ * Begin, commit, rollback, execute, listen and install answer `conflict`: use the connection itself. `user_data` is
+ * handed to `query`, and to `free_user_data`, which may be NULL, when the client is freed or could not be made. The
+ * client belongs to the caller, until `pgque_client_free`. As the connection, it is for one thread at a time; never
  * blocks.
  */
-pgque_error *pgque_verdicts_retry(pgque_verdicts *verdicts,
-                                  int64_t msg_id,
-                                  pgque_interval after,
-                                  const char *reason);
+pgque_error *pgque_client_over(pgque_query_callback query,
+                               void *user_data,
+                               pgque_free_callback free_user_data,
+                               pgque_client **client);
 
 /**
- * Dead-letter the message now. `reason` may be NULL. Never blocks.
+ * Adds a row: one text for each column, `data` NULL for SQL NULL. The texts are copied. Never blocks.
  */
-pgque_error *pgque_verdicts_dead(pgque_verdicts *verdicts, int64_t msg_id, const char *reason);
+pgque_error *pgque_answer_add_row(pgque_answer *answer, const pgque_bytes *cells, size_t cells_count);
 
 /**
- * Frees verdicts. NULL is fine. Never blocks.
+ * Tells that the server reported an error. All but `sqlstate` and `message` may be NULL. Never blocks.
  */
-void pgque_verdicts_free(pgque_verdicts *verdicts);
+pgque_error *pgque_answer_server_error(pgque_answer *answer,
+                                       const char *sqlstate,
+                                       const char *message,
+                                       const char *detail,
+                                       const char *hint,
+                                       const char *constraint);
 
 /**
- * The message is done. Never blocks.
+ * Tells that the connection is lost, closed or unusable. Never blocks.
  */
-pgque_error *pgque_verdict_ack(pgque_verdict *verdict);
+pgque_error *pgque_answer_connection_error(pgque_answer *answer, const char *message);
 
 /**
- * Deliver the message again after a delay; `pgque_interval_none()` is the consumer's `retry_after`. `reason` may be
- * NULL. Never blocks.
+ * Has calls that wait ask `callback`, and fail with `interrupted` when it says true. What the server was asked to do
+ * may be done all the same. Once in a process, before other calls: `conflict` the second time. Any thread; never
+ * blocks.
  */
-pgque_error *pgque_verdict_retry(pgque_verdict *verdict,
-                                 pgque_interval after,
-                                 const char *reason);
+pgque_error *pgque_set_interrupt(pgque_interrupt_callback callback);
 
 /**
- * Dead-letter the message now. `reason` may be NULL. Never blocks.
+ * Sends log lines up to a level to `callback`, or to nobody with NULL, in place of an earlier one. `user_data` is
+ * handed to it, and to `free_user_data`, which may be NULL, once it is replaced. Holds for the whole process. Any
+ * thread; waits for lines that are being taken.
  */
-pgque_error *pgque_verdict_dead(pgque_verdict *verdict, const char *reason);
+pgque_error *pgque_set_log(int32_t level,
+                           pgque_log_callback callback,
+                           void *user_data,
+                           pgque_free_callback free_user_data);
 
 #ifdef __cplusplus
 }  // extern "C"

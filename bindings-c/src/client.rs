@@ -202,7 +202,7 @@ pub extern "C" fn pgque_client_send_batch(
 ) -> Option<Box<pgque_error>> {
     door("send_batch", |door| {
         let texts = door.bodies(payloads, payloads_count, "payloads")?;
-        let required = |(i, text): (usize, Option<String>)| door.required(text, &format!("payloads[{i}]"));
+        let required = |(i, text): (usize, Option<String>)| text.ok_or_else(|| door.null(&format!("payloads[{i}]")));
         let texts = texts.into_iter().enumerate().map(required).collect::<Result<_>>()?;
         send_batch(door, client, queue, event_type, Payloads::Json(texts), msg_ids)
     })

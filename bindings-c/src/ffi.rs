@@ -62,8 +62,12 @@ impl Door {
         Error::invalid(self.0, format!("{name} must {what}"))
     }
 
+    pub fn null(self, name: &str) -> Error {
+        self.invalid(name, "not be NULL")
+    }
+
     pub fn required<T>(self, value: Option<T>, name: &str) -> Result<T> {
-        value.ok_or_else(|| self.invalid(name, "not be NULL"))
+        value.ok_or_else(|| self.null(name))
     }
 
     pub fn text<'a>(self, pointer: *const c_char, name: &str) -> Result<&'a str> {
@@ -96,8 +100,10 @@ impl Door {
     /// An array of texts, NULL among them; the array itself may be NULL only when it is empty.
     pub fn bodies(self, pointer: *const pgque_bytes, count: usize, name: &str) -> Result<Vec<Option<String>>> {
         let convert = |(i, item): (usize, &pgque_bytes)| {
-            let name = format!("{name}[{i}]");
-            self.maybe_body(item.data, item.len, &name).map(|text| text.map(str::to_owned))
+            let text = self.maybe_body(item.data, item.len, name);
+            // Once more for the error's sake, so that the name is only made when it is needed.
+            let text = text.or_else(|_| self.maybe_body(item.data, item.len, &format!("{name}[{i}]")));
+            text.map(|text| text.map(str::to_owned))
         };
         self.slice(pointer, count, name)?.iter().enumerate().map(convert).collect()
     }

@@ -3,19 +3,31 @@
 //! The header is made from these files, so that a comment on a public item here is what a C programmer reads.
 #![allow(non_camel_case_types)]
 
-mod admin;
-mod client;
-mod connection;
-mod consumer;
+// In the order in which the header shows them.
 mod error;
-mod ffi;
+
+mod options;
+
+mod client;
+
+mod message;
+
+mod verdict;
+
+mod consumer;
+
+mod ticker;
+
+mod admin;
+
+mod value;
+
+mod connection;
+
 mod interrupt;
 mod logging;
-mod message;
-mod options;
-mod ticker;
-mod value;
-mod verdict;
+
+mod ffi;
 
 use std::ffi::c_char;
 

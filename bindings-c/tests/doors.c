@@ -123,6 +123,7 @@ static void sending_refuses(pgque_client *on) {
     NULLED(pgque_client_send_batch(on, "q", NULL, NULL, 1, &id));
     NULLED(pgque_client_send_batch(on, "q", NULL, &nothing, 1, &id));
     MISREAD(pgque_client_send_batch(on, "q", NULL, &bad, 1, &id));
+    REFUSES(PGQUE_ERROR_INVALID_INPUT, "payloads[0]", pgque_client_send_batch(on, "q", NULL, &bad, 1, &id));
     NULLED(pgque_client_send_batch_text(NULL, "q", NULL, &nothing, 1, &id));
     NULLED(pgque_client_send_batch_text(on, NULL, NULL, &nothing, 1, &id));
     REFUSES(PGQUE_ERROR_INVALID_INPUT, "NUL", pgque_client_send_batch_text(on, "q", NULL, &nul, 1, &id));
