@@ -244,6 +244,8 @@ fn classify(op: &str, sqlstate: &str, message: &str) -> Kind {
         "42501" => Kind::PermissionDenied,
         // A raw statement may miss a schema or function of the caller's own.
         "3F000" | "42883" | "42P01" if op != "execute" => Kind::NotInstalled,
+        // The parameters of a raw statement do not fit it; elsewhere this is a proxy's word for a lost server.
+        "08P01" if op == "execute" => Kind::InvalidInput,
         "57014" | "55P03" => Kind::Timeout,
         "57P01" | "57P02" | "57P03" | "57P05" | "3D000" => Kind::Connection,
         // A database that takes no connections for now, or a server that has none left.
@@ -338,6 +340,12 @@ mod tests {
         assert_eq!(classify("receive", "54000", text), Kind::Overflow);
         assert_eq!(classify("receive_coop", "54000", text), Kind::Server);
         assert_eq!(classify("receive", "54000", "stack depth limit exceeded"), Kind::Server);
+    }
+
+    #[test]
+    fn wrong_parameters_of_a_raw_statement_are_not_a_lost_connection() {
+        assert_eq!(classify("execute", "08P01", "bind message supplies 1 parameters"), Kind::InvalidInput);
+        assert_eq!(classify("receive", "08P01", "server conn crashed?"), Kind::Connection);
     }
 
     #[test]
