@@ -2,10 +2,11 @@
 # C: the shared and the static library, the generated header and list of symbols, the driver of the conformance suite.
 
 CBINDGEN=0.29.4
-ABI=0
+ABI=$(sed -n 's/.*PGQUE_ABI_VERSION: u32 = \([0-9]*\);.*/\1/p' bindings-c/src/lib.rs)
 
 debian_c() {
     command -v cc >/dev/null || echo gcc
+    command -v c++ >/dev/null || echo g++
     command -v make >/dev/null || echo make
     command -v pkg-config >/dev/null || echo pkg-config
     command -v valgrind >/dev/null || echo valgrind
@@ -25,8 +26,14 @@ build_c() {
     # The name by which programs load it, and where pkg-config (the Go package, examples) finds this build.
     ln -sfn libpgque.so "$TARGET/debug/libpgque.so.$ABI"
     mkdir -p .tools/pkgconfig
-    pkg_config_file "$ROOT/bindings-c/include" "$TARGET/debug" "-Wl,-rpath,$TARGET/debug" >.tools/pkgconfig/libpgque.pc
+    pkg_config_file | sed "s|^includedir=.*|includedir=$ROOT/bindings-c/include|; s|^libdir=.*|libdir=$TARGET/debug|;
+        s|^Libs: .*|& -Wl,-rpath,$TARGET/debug|" >.tools/pkgconfig/libpgque.pc
     if [[ -d tests/drivers/c ]]; then make --directory tests/drivers/c TARGET="$TARGET/debug"; fi
+}
+
+test_c() {
+    cargo test --locked --package pgque-c "$@"
+    (($#)) || make --directory bindings-c TARGET="$TARGET/debug" check
 }
 
 generated_c() { printf '%s\n' bindings-c/include/pgque.h bindings-c/symbols.txt; }
@@ -54,34 +61,39 @@ package_c() {
     release=$(portable_target)
     rm -rf dist/c
     mkdir -p dist/c/include dist/c/lib/pkgconfig
+    cp LICENSE dist/c/
     cp bindings-c/include/pgque.h dist/c/include/
     install -m 755 "$release/libpgque.so" "dist/c/lib/libpgque.so.$version"
     ln -s "libpgque.so.$version" "dist/c/lib/libpgque.so.$ABI"
     ln -s "libpgque.so.$ABI" dist/c/lib/libpgque.so
     # Debugging symbols of all the crates within make up half of the archive.
     strip --strip-debug -o dist/c/lib/libpgque.a "$release/libpgque.a"
-    # The folder may be put anywhere: the paths are relative to the .pc file.
-    # shellcheck disable=SC2016  # pkg-config's own variable
-    pkg_config_file '${pcfiledir}/../../include' '${pcfiledir}/..' >dist/c/lib/pkgconfig/libpgque.pc
+    pkg_config_file >dist/c/lib/pkgconfig/libpgque.pc
 }
 
-# pkg_config_file INCLUDE LIB [FLAG]: where the header and the libraries are.
 pkg_config_file() {
-    cat <<PC
-includedir=$1
-libdir=$2
-
-Name: libpgque
-Description: Client of PgQue, an event log and queue inside PostgreSQL
-URL: $(sed -n 's/^repository = "\(.*\)"/\1/p' Cargo.toml | head -1)
-Version: $(workspace_version)
-Cflags: -I\${includedir}
-Libs: -L\${libdir} -lpgque${3:+ $3}
-Libs.private: -lgcc_s -lutil -lrt -lpthread -lm -ldl -lc
-PC
+    local url
+    url=$(sed -n 's/^repository = "\(.*\)"/\1/p' Cargo.toml)
+    sed "s|@VERSION@|$(workspace_version)|; s|@URL@|$url|" bindings-c/libpgque.pc.in
 }
 
 artefacts_c() {
-    printf 'c/%s\n' include/pgque.h lib/libpgque.a lib/libpgque.so "lib/libpgque.so.$ABI" "lib/libpgque.so.$1" \
+    printf 'c/%s\n' LICENSE include/pgque.h lib/libpgque.a lib/libpgque.so "lib/libpgque.so.$ABI" "lib/libpgque.so.$1" \
         lib/pkgconfig/libpgque.pc
+}
+
+# The quick start, against the package where it lies and against a copy elsewhere, dynamically and statically linked.
+smoke_c() {
+    local folder flags
+    folder=$(mktemp -d)
+    cp -a dist/c "$folder/moved"
+    export PKG_CONFIG_PATH=$folder/moved/lib/pkgconfig
+    read -ra flags < <(pkg-config --cflags --libs libpgque)
+    cc bindings-c/examples/quickstart.c -o "$folder/shared" "${flags[@]}"
+    LD_LIBRARY_PATH=$folder/moved/lib "$folder/shared"
+    rm "$folder"/moved/lib/*.so*
+    read -ra flags < <(pkg-config --static --cflags --libs libpgque)
+    cc bindings-c/examples/quickstart.c -o "$folder/static" "${flags[@]}"
+    "$folder/static"
+    rm -rf "$folder"
 }

@@ -9,7 +9,9 @@ setup_node() {
     for folder in bindings-node tests/drivers/node; do
         [[ -f $folder/package-lock.json ]] || continue
         if [[ -d $folder/node_modules ]] && fresh "npm-${folder//\//-}" "$folder/package-lock.json"; then continue; fi
-        npm ci --prefix "$folder" --no-audit --no-fund --loglevel=error
+        # `npm ci` refuses a lock file without optional packages for other systems that a registry does not have.
+        npm ci --prefix "$folder" --no-audit --no-fund --loglevel=silent ||
+            npm install --prefix "$folder" --no-save --no-audit --no-fund --loglevel=error
         remember "npm-${folder//\//-}" "$folder/package-lock.json"
     done
 }
@@ -35,8 +37,16 @@ versions_node() {
 bump_node() { npm version --prefix bindings-node --no-git-tag-version --allow-same-version "$1"; }
 
 package_node() {
-    npm run --prefix bindings-node build:release
-    npm pack ./bindings-node --pack-destination dist
+    local folder
+    portable_cargo build --release --locked --package pgque-node
+    npm run --prefix bindings-node build:lib
+    # Packed from a copy: the addon that development uses stays as it is.
+    folder=$(mktemp -d)
+    cp -r bindings-node/{package.json,README.md,bin,dist,index.js,index.d.ts} LICENSE "$folder/"
+    # shellcheck disable=SC2016  # JavaScript's own quotes
+    cp "$(portable_target)/libpgque_node.so" "$folder/pgque.$(node -p '`linux-${process.arch}-gnu`').node"
+    npm pack "$folder" --pack-destination dist
+    rm -rf "$folder"
 }
 
 artefacts_node() { echo "libpgque-$1.tgz"; }

@@ -39,6 +39,8 @@ PY
 
 package_python() {
     need maturin
+    cp LICENSE bindings-python/
+    trap 'rm -f bindings-python/LICENSE' EXIT
     # A wheel made with zig runs on any Linux since 2014; without zig, on this one and newer.
     if python -m ziglang version >/dev/null 2>&1; then
         maturin build --release --locked --zig --compatibility manylinux2014 \
