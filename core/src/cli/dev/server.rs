@@ -54,9 +54,11 @@ impl Server {
     pub fn start(binaries: &Binaries, options: &Options) -> Outcome<Server> {
         let home = tempfile::Builder::new().prefix("pgque-dev-").tempdir()?;
         let account = Account::choose(binaries, home.path())?;
-        make_cluster(binaries, account, home.path())?;
+        // First of all: a second signal ends us wherever we are.
         let mut janitor = hire_janitor(home.path())?;
-        match launch(binaries, account, home.path(), options) {
+        let launched =
+            make_cluster(binaries, account, home.path()).and_then(|()| launch(binaries, account, home.path(), options));
+        match launched {
             Ok((postgres, port)) => Ok(Server { postgres, janitor, port, home }),
             Err(failure) => {
                 dismiss(&mut janitor);
@@ -104,10 +106,11 @@ fn make_cluster(binaries: &Binaries, account: Account, home: &Path) -> Outcome {
         .arg("--pgdata")
         .arg(home.join("data"))
         .args(["--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync"])
-        .process_group(0)
         .output()?;
     match output.status.success() {
         true => Ok(()),
+        // Ctrl-C has reached it as well.
+        false if signals::is_stopped() => Err(stopped()),
         false => {
             let said = String::from_utf8_lossy(&output.stderr);
             Err(Failure::Other(format!(
@@ -191,7 +194,7 @@ fn wait_until_ready(postgres: &mut Child, home: &Path) -> Outcome<Option<ExitSta
             return Ok(None);
         }
         if signals::is_stopped() {
-            return Err(Failure::Other("dev: stopped before the server was ready".into()));
+            return Err(stopped());
         }
         sleep(POLL);
     }
@@ -200,6 +203,10 @@ fn wait_until_ready(postgres: &mut Child, home: &Path) -> Outcome<Option<ExitSta
         "dev: the server was not ready within {} s; see its log above",
         START_TIMEOUT.as_secs()
     )))
+}
+
+fn stopped() -> Failure {
+    Failure::Other("dev: stopped before the server was ready".into())
 }
 
 fn hire_janitor(home: &Path) -> std::io::Result<Child> {
