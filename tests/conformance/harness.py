@@ -94,10 +94,6 @@ class Env:
             self._side = self.stack.enter_context(psycopg.connect(self.dsn, autocommit=True))
         return self._side
 
-    def session(self) -> psycopg.Connection:
-        """One more connection from the side, with transactions."""
-        return self.stack.enter_context(psycopg.connect(self.dsn))
-
     def query(self, text: str, *params: Any) -> list[tuple[Any, ...]]:
         return self.side.execute(text, params).fetchall()
 

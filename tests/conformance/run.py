@@ -68,9 +68,8 @@ def check_hello(driver: Driver) -> None:
         raise Failure(f"the driver lacks {', '.join(sorted(missing))}")
     if hello["language"] != driver.language:
         raise Failure(f"the driver says its language is {hello['language']}")
-    version = tomllib.loads((HERE.parents[1] / "Cargo.toml").read_text())["workspace"]["package"][
-        "version"
-    ]
+    cargo = tomllib.loads((HERE.parents[1] / "Cargo.toml").read_text())
+    version = cargo["workspace"]["package"]["version"]
     if hello["version"] != version:
         raise Failure(f"the library's version is {version}, the driver says {hello['version']}")
 
@@ -208,7 +207,7 @@ def main() -> int:
         "--dsn", default=os.environ.get("PGQUE_TEST_DSN"), help="default: PGQUE_TEST_DSN"
     )
     parser.add_argument(
-        "--jobs", type=int, default=4, help="scenarios at the same time (default 4)"
+        "--jobs", type=int, default=8, help="scenarios at the same time (default 8)"
     )
     parser.add_argument(
         "--list", action="store_true", help="print the scenarios and their promises, run nothing"

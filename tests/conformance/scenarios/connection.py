@@ -59,6 +59,13 @@ def execute_takes_parameters_and_counts_rows(env: Env) -> None:
     equal(result["rows"], [["1", "it's"], ["2", None], ["3", "it's"]], "rows")
     equal(result["rows_affected"], 3, "rows of a select")
     equal(client.execute(sql="select 1 where false")["rows"], [], "an empty result")
+    error = refused(
+        lambda: client.execute(sql="select $1::text, $2::text", params=["one"]),
+        "invalid_input",
+        op="execute",
+        sqlstate="08P01",
+    )
+    equal(error.retriable, False, "retriable")
 
 
 @scenario
@@ -92,6 +99,13 @@ def notifications_arrive(env: Env) -> None:
             "notification",
         )
     client.unlisten(channel='My "Channel"')
+    refused(
+        lambda: client.notification(timeout=-1),
+        "invalid_input",
+        op="notification",
+        sqlstate=None,
+        says="timeout",
+    )
     env.query("select pg_notify(%s, %s)", 'My "Channel"', "late")
     equal(client.notification(timeout=0.3), None, "notification after unlisten")
 

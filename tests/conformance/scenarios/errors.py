@@ -108,6 +108,22 @@ def unknown_dead_letter(env: Env) -> None:
 
 
 @scenario
+def calls_against_the_state_are_conflicts(env: Env) -> None:
+    """A paused queue is not ticked, and a group's cursor is not received from by an ordinary call."""
+    client = env.queue_with_consumer()
+    client.subscribe_subconsumer(queue="orders", consumer="group", subconsumer="w")
+    for consumer in ("group", "group.w"):
+        call = partial(client.receive, queue="orders", consumer=consumer)
+        refused(call, "conflict", op="receive", sqlstate="PQ005")
+    client.set_queue_config(queue="orders", name="ticker_paused", value="true")
+    for op in ("ticker", "force_next_tick"):
+        call = partial(getattr(client, op), queue="orders")
+        equal(refused(call, "conflict", op=op, sqlstate="PQ005").retriable, False, "retriable")
+    client.set_queue_config(queue="orders", name="ticker_paused", value="false")
+    usable(env, client)
+
+
+@scenario
 def overflow(env: Env) -> None:
     """A batch above the limit is an overflow with all its facts; nothing is advanced, a larger
     limit gets it all."""

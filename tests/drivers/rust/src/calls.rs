@@ -4,8 +4,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pgque::runtime::wait;
-use pgque::{Client, Connection, Interval, MAX_MESSAGES_DEFAULT, RETRY_AFTER_DEFAULT, Settings};
+use pgque::runtime::{time_limit, wait};
+use pgque::{
+    BATCH_HANDLING_DEFAULT, Client, Connection, DLQ_LIMIT_DEFAULT, DLQ_OLDER_THAN_DEFAULT, Interval,
+    MAX_MESSAGES_DEFAULT, RETRY_AFTER_DEFAULT, Settings,
+};
 use serde_json::{Value, json};
 
 use crate::args::Args;
@@ -89,7 +92,8 @@ impl Driver {
                 Ok(Value::Null)
             }
             "consumer_seen" => {
-                let (count, timeout) = (args.integer("count").unwrap_or(0) as usize, seconds(args, "timeout"));
+                let count = args.integer("count").unwrap_or(0) as usize;
+                let timeout = timeout("consumer_seen", args)?;
                 Ok(known(self.consumers.get(args.text("consumer")?))?.seen(count, timeout))
             }
             "consumer_stop" => known(self.consumers.remove(args.text("consumer")?))?.stop(),
@@ -144,8 +148,9 @@ fn known<T>(handle: Option<T>) -> Answer<T> {
     handle.ok_or_else(|| Fault::Driver("no such handle".into()))
 }
 
-fn seconds(args: &Args, name: &str) -> Duration {
-    Duration::from_secs_f64(args.number(name).unwrap_or(0.0))
+fn timeout(op: &'static str, args: &Args) -> Answer<Duration> {
+    let limit = time_limit(op, "timeout", args.number("timeout").unwrap_or(0.0))?;
+    Ok(limit.unwrap_or(Duration::MAX))
 }
 
 fn id_or_null(id: Option<i64>) -> Value {
@@ -183,7 +188,7 @@ async fn connection_call(client: &Client, op: &str, args: &Args) -> Answer {
         "unlisten" => client.own_connection("unlisten")?.unlisten(args.text("channel")?).await?,
         "notification" => {
             let connection = client.own_connection("notification")?;
-            let found = connection.notification(seconds(args, "timeout")).await?;
+            let found = connection.notification(timeout("notification", args)?).await?;
             return Ok(found.map_or(Value::Null, |n| json!({ "channel": n.channel, "payload": n.payload })));
         }
         "capabilities" => {
@@ -215,11 +220,11 @@ async fn member_call(client: &Client, op: &str, args: &Args) -> Answer {
     let (queue, consumer, member) = (args.text("queue")?, args.text("consumer")?, args.text("subconsumer")?);
     let count = match op {
         "subscribe_subconsumer" => {
-            let convert_normal = args.flag("convert_normal").unwrap_or(false);
+            let convert_normal = args.flag("convert_normal").unwrap_or_default();
             client.subscribe_subconsumer(queue, consumer, member, convert_normal).await?
         }
         "unsubscribe_subconsumer" => {
-            let batch_handling = args.integer("batch_handling").unwrap_or(0);
+            let batch_handling = args.integer("batch_handling").unwrap_or(BATCH_HANDLING_DEFAULT);
             client.unsubscribe_subconsumer(queue, consumer, member, batch_handling).await?
         }
         _ => client.touch_subconsumer(queue, consumer, member).await?,
@@ -249,7 +254,7 @@ async fn consume_call(client: &Client, op: &str, args: &Args) -> Answer {
 async fn dead_letter_call(client: &Client, op: &str, args: &Args) -> Answer {
     Ok(match op {
         "dlq_inspect" => {
-            let limit = args.integer("limit").unwrap_or(100);
+            let limit = args.integer("limit").unwrap_or(DLQ_LIMIT_DEFAULT);
             table(&client.dlq_inspect(args.text("queue")?, limit).await?)
         }
         "dlq_replay" => client.dlq_replay(args.id("dead_letter_id")?).await?.to_string().into(),
@@ -258,7 +263,8 @@ async fn dead_letter_call(client: &Client, op: &str, args: &Args) -> Answer {
             json!({ "replayed": done.replayed, "failed": done.failed, "first_error": done.first_error })
         }
         _ => {
-            let older_than = args.interval("older_than").unwrap_or_else(|| Interval::Text("30 days".into()));
+            let older_than =
+                args.interval("older_than").unwrap_or_else(|| Interval::Text(DLQ_OLDER_THAN_DEFAULT.into()));
             client.dlq_purge(args.text("queue")?, &older_than).await?.into()
         }
     })
@@ -276,7 +282,7 @@ async fn admin_call(client: &Client, op: &str, args: &Args) -> Answer {
         "uninstall" => pgque::uninstall(client).await.map(|()| Value::Null)?,
         "status" => table(&client.status().await?),
         "create_queue" => client.create_queue(args.text("queue")?).await?.into(),
-        "drop_queue" => client.drop_queue(args.text("queue")?, args.flag("force").unwrap_or(false)).await?.into(),
+        "drop_queue" => client.drop_queue(args.text("queue")?, args.flag("force").unwrap_or_default()).await?.into(),
         "set_queue_config" => {
             let value = args.maybe_text("value");
             client.set_queue_config(args.text("queue")?, args.text("name")?, value).await?.into()
