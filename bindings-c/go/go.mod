@@ -1,0 +1,3 @@
+module github.com/libpgque/libpgque/bindings-c/go
+
+go 1.21
