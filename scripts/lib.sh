@@ -139,7 +139,7 @@ count_tests() {
         /^test result: ok\./            { n += $4; next }
         /^(# |ℹ )pass [0-9]+/           { n += $3; next }
         /^ *--- PASS:/                  { n += 1; next }
-        /^ *[0-9]+ passed(,|$)/ || /^=+ .*[0-9]+ passed/ {
+        /^ *[0-9]+ passed( |,|$)/ || /^=+ .*[0-9]+ passed/ {
             for (i = 2; i <= NF; i++) if ($i ~ /^passed/) { n += $(i - 1); next }
         }
         END { if (n) print n " tests" }
