@@ -8,11 +8,11 @@ use crate::error::{Error, Result};
 
 /// Refuses text that PostgreSQL's `jsonb` would refuse: bad syntax, lone surrogates, `\u0000`.
 ///
-/// Numbers keep any size. Nesting deeper than 127 levels is refused as well.
-pub(crate) fn check_json(op: &'static str, argument: &str, text: &str) -> Result<()> {
+/// `argument` names the culprit in the error. Numbers keep any size. Nesting deeper than 127 levels is refused as well.
+pub(crate) fn check_json(op: &'static str, argument: impl FnOnce() -> String, text: &str) -> Result<()> {
     match serde_json::from_str::<Checked>(text) {
         Ok(_) => Ok(()),
-        Err(e) => Err(Error::invalid(op, format!("{argument} is not valid JSON: {e}"))),
+        Err(e) => Err(Error::invalid(op, format!("{} is not valid JSON: {e}", argument()))),
     }
 }
 
@@ -80,7 +80,7 @@ mod tests {
     fn what_jsonb_refuses_is_refused_before_it_is_sent() {
         for text in ["hello", "", "{", "NaN", "Infinity", r#""\ud800""#, r#"{"a":"\u0000"}"#, r#"{"\u0000":1}"#, "1 2"]
         {
-            assert!(check_json("send", "payload", text).is_err(), "{text}");
+            assert!(check_json("send", || "payload".into(), text).is_err(), "{text}");
         }
     }
 
@@ -90,7 +90,7 @@ mod tests {
         for text in
             ["null", "true", " 1 ", "-1.50e-7", "1e300", "1e400", &ten_to_400, r#"{"a":[1,"\ud83d\ude00"]}"#, "\"é\""]
         {
-            assert!(check_json("send", "payload", text).is_ok(), "{text}");
+            assert!(check_json("send", || "payload".into(), text).is_ok(), "{text}");
         }
     }
 }

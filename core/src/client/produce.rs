@@ -42,7 +42,7 @@ impl Client {
             Payload::Text(text) => (false, text.clone()),
         };
         if json {
-            check_json("send", "payload", body.as_deref().unwrap_or_default())?;
+            check_json("send", || "payload".into(), body.as_deref().unwrap_or_default())?;
         }
         let event_type = event.event_type.as_deref().filter(|t| !t.is_empty()).unwrap_or(DEFAULT_TYPE);
         let payload = Param::maybe("payload", body);
@@ -70,7 +70,7 @@ impl Client {
         let (sql, bodies) = match payloads {
             Payloads::Json(texts) => {
                 for (i, text) in texts.iter().enumerate() {
-                    check_json("send_batch", &format!("payloads[{i}]"), text)?;
+                    check_json("send_batch", || format!("payloads[{i}]"), text)?;
                 }
                 (SEND_BATCH_JSON, texts.into_iter().map(Some).collect())
             }
