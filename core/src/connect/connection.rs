@@ -14,6 +14,9 @@ use crate::error::{Error, Kind, Result};
 use crate::executor::{Param, ParamValue, check_nul};
 use crate::value::{self, ResultSet, TextParam};
 
+/// Who cancels wants out; a server out of reach must not hold him up for as long as a connection attempt may take.
+const CANCEL_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// Where the connection stands between statements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TransactionStatus {
@@ -191,9 +194,13 @@ impl Connection {
 
     /// Asks the server to end the statement that runs now. The call that runs it fails with `timeout`.
     pub async fn cancel(&self) -> Result<()> {
-        let session = self.session("cancel").await?;
-        let token = session.client.cancel_token();
-        token.cancel_query(NoTls).await.map_err(|e| Error::from_driver("cancel", e))
+        let ask = async {
+            let session = self.session("cancel").await?;
+            let token = session.client.cancel_token();
+            token.cancel_query(NoTls).await.map_err(|e| Error::from_driver("cancel", e))
+        };
+        let gave_up = |_| Error::new(Kind::Timeout, "cancel", "the server did not answer");
+        tokio::time::timeout(CANCEL_TIMEOUT, ask).await.map_err(gave_up)?
     }
 
     /// Runs a typed call's statement.
