@@ -14,7 +14,7 @@ thread_local! {
 }
 
 /// A Python exception on its way past the core.
-enum Passing {
+pub enum Passing {
     /// Raised as it is: Ctrl-C, or a defect in the caller's own code.
     Itself(PyErr),
     /// The cause of the error that the core makes of it.
@@ -29,9 +29,13 @@ pub fn pass_as_cause(error: PyErr) {
     PASSING.set(Some(Passing::Cause(error)));
 }
 
-/// Before each call: an error that the core has dealt with must not be the cause of a later one.
-pub fn forget_passing() {
-    PASSING.set(None);
+/// Also before each call: an error that the core has dealt with must not be the cause of a later one.
+pub fn take_passing() -> Option<Passing> {
+    PASSING.take()
+}
+
+pub fn set_passing(passing: Option<Passing>) {
+    PASSING.set(passing);
 }
 
 pub fn is_passing_itself() -> bool {
@@ -44,7 +48,7 @@ pub fn outcome<T>(result: pgque::Result<T>) -> PyResult<T> {
         (_, Some(Passing::Itself(error))) => Err(error),
         (Ok(value), _) => Ok(value),
         (Err(error), passing) => {
-            PASSING.set(passing);
+            set_passing(passing);
             Err(to_py(error))
         }
     }

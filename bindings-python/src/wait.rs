@@ -11,11 +11,11 @@ use pgque::{Connection, Kind, Result, runtime};
 use pyo3::intern;
 use pyo3::prelude::*;
 
-use crate::error::{forget_passing, is_passing_itself, outcome, pass_itself};
+use crate::error::{is_passing_itself, outcome, pass_itself, set_passing, take_passing};
 
 /// Runs a call of the core to its end, with the lock released.
 pub fn wait<T: Send>(py: Python<'_>, future: impl Future<Output = Result<T>> + Send) -> PyResult<T> {
-    forget_passing();
+    take_passing();
     outcome(py.detach(|| runtime::wait(future)))
 }
 
@@ -25,14 +25,17 @@ pub fn wait_on<T: Send>(
     connection: &Connection,
     future: impl Future<Output = Result<T>> + Send,
 ) -> PyResult<T> {
-    forget_passing();
+    take_passing();
     let run = || {
         let result = runtime::wait(future);
         if let Err(error) = &result
             && error.kind() == Kind::Interrupted
         {
+            // Set aside, for what has come out already must not interrupt this wait as well.
+            let passing = take_passing();
             // Ctrl-C is what the caller has to hear of, not that the server could not be told.
             let _ = runtime::wait(connection.cancel());
+            set_passing(passing);
         }
         result
     };
@@ -42,7 +45,7 @@ pub fn wait_on<T: Send>(
 /// As [`wait`], for a call on the caller's connection, which blocks this thread by itself. Needs no runtime, so
 /// that a program which only uses its own connections has no threads of ours and may fork.
 pub fn wait_here<T: Send>(py: Python<'_>, future: impl Future<Output = Result<T>> + Send) -> PyResult<T> {
-    forget_passing();
+    take_passing();
     outcome(py.detach(|| block_on(future)))
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import gc
 import pickle
 import weakref
@@ -59,6 +60,14 @@ def test_matches_by_position():
             assert payload == '{"a": 1}'
         case _:
             pytest.fail("did not match")
+
+
+def test_the_dataclass_functions_work():
+    message = pgque.Message(*FIELDS, extra3="x")
+    assert dataclasses.is_dataclass(message)
+    assert dataclasses.asdict(message)["extra3"] == "x"
+    assert list(dataclasses.asdict(message)) == list(pgque.Message.__match_args__)
+    assert dataclasses.replace(message, payload="[]").json() == []
 
 
 def test_a_bad_payload_is_named():

@@ -44,6 +44,7 @@ class Message:
     """One event as a consumer receives it. ``payload`` is the stored text."""
 
     __match_args__: ClassVar[tuple[str, ...]]
+    __dataclass_fields__: ClassVar[dict[str, Any]]
     __hash__: ClassVar[None]  # type: ignore[assignment]
 
     msg_id: int

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, NamedTuple
+
+from ._pgque import Message
 
 
 @dataclass
@@ -58,3 +61,22 @@ class Rows(list[dict[str, Any]]):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.columns, [tuple(row.values()) for row in self])
+
+
+@dataclass
+class _MessageFields:
+    """The fields of a Message, for ``dataclasses.asdict`` and its like, which know nothing else."""
+
+    msg_id: int
+    batch_id: int
+    type: str | None
+    payload: Any
+    retry_count: int | None
+    created_at: datetime
+    extra1: str | None = None
+    extra2: str | None = None
+    extra3: str | None = None
+    extra4: str | None = None
+
+
+Message.__dataclass_fields__ = _MessageFields.__dataclass_fields__
