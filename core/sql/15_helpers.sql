@@ -1,5 +1,6 @@
 -- Small helpers. Names that start with an underscore are internal: granted to nobody, callable only
--- from the SECURITY DEFINER functions, whose pinned search_path they inherit.
+-- from the SECURITY DEFINER functions, whose pinned search_path they inherit. Those that read tables
+-- are in PL/pgSQL, which keeps their plans; a SQL function would be planned again at every call.
 --
 -- Table and sequence names are always made from the integer queue_id, never from the text columns of
 -- pgque.queue: an admin may update that table and must not gain the owner's rights through it.
@@ -25,10 +26,12 @@ return case
 end;
 
 create or replace function pgque._queue_id(i_queue text) returns integer
-language sql stable
-begin atomic
-  select queue_id from pgque.queue where queue_name = i_queue;
-end;
+language plpgsql stable
+as $$
+begin
+  return (select queue_id from pgque.queue where queue_name = i_queue);
+end
+$$;
 
 -- The number that the next event of the queue will get. Counting the next id instead of the last one
 -- makes the very first event count: last_value alone reads 1 both before and after it.

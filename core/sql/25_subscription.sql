@@ -161,13 +161,14 @@ end
 $$;
 
 create or replace function pgque._has_members(i_main pgque.subscription) returns boolean
-language sql stable
-begin atomic
-  select exists (
-    select from pgque.subscription m
-     where m.sub_queue = i_main.sub_queue and m.sub_id = i_main.sub_id
-       and m.sub_role = 'coop_member');
-end;
+language plpgsql stable
+as $$
+begin
+  return exists (
+    select from pgque.subscription
+     where sub_queue = i_main.sub_queue and sub_id = i_main.sub_id and sub_role = 'coop_member');
+end
+$$;
 
 create or replace function pgque.subscribe(queue text, consumer text) returns integer
 language sql security definer set search_path = pg_catalog, pg_temp

@@ -4,12 +4,13 @@
 -- so that the snapshots of consecutive ticks never go backwards. An advisory lock writes nothing,
 -- hence a ticker that finds nothing to do gets no transaction id.
 
--- The newest tick of a queue and what happened since. One row, also for a queue without ticks.
-create or replace function pgque._tick_state(
-  i_queue_id integer,
-  out tick_id bigint, out tick_time timestamptz, out tick_snapshot pg_snapshot, out event_seq bigint,
-  out prev_time timestamptz, out prev_seq bigint, out cur_seq bigint)
-language sql volatile
+-- The newest tick of a queue and what happened since. One row, also for a queue without ticks. Stable
+-- and returning a table, so that the planner expands it in place.
+create or replace function pgque._tick_state(i_queue_id integer)
+returns table (
+  tick_id bigint, tick_time timestamptz, tick_snapshot pg_snapshot, event_seq bigint,
+  prev_time timestamptz, prev_seq bigint, cur_seq bigint)
+language sql stable
 as $$
   select t.tick_id, t.tick_time, t.tick_snapshot, t.tick_event_seq, p.tick_time, p.tick_event_seq,
          pgque._event_seq(i_queue_id)
@@ -33,6 +34,25 @@ return case
   else i_lag >= i_max_lag / 2 and (i_lag >= 2 * i_prev_gap or i_lag >= i_idle_period)
 end;
 
+-- The snapshot a tick records. A snapshot never lists its own transaction as in progress; here it has
+-- to, or what this transaction sends after the tick would count as delivered before it.
+create or replace function pgque._tick_snapshot() returns pg_snapshot
+language plpgsql
+as $$
+declare
+  v_snapshot pg_snapshot := pg_current_snapshot();
+  v_own xid8 := pg_current_xact_id();
+begin
+  if not pg_visible_in_snapshot(v_own, v_snapshot) then
+    return v_snapshot;
+  end if;
+  return concat_ws(':', least(v_own::text::bigint, pg_snapshot_xmin(v_snapshot)::text::bigint),
+    pg_snapshot_xmax(v_snapshot),
+    (select string_agg(x::text, ',' order by x::text::bigint)
+       from (select x from pg_snapshot_xip(v_snapshot) x union select v_own) open));
+end
+$$;
+
 create or replace function pgque._insert_tick(i_queue_id integer, i_queue text, i_event_seq bigint)
 returns bigint
 language plpgsql
@@ -40,7 +60,8 @@ as $$
 declare
   v_id bigint := nextval('pgque.event_' || i_queue_id || '_tick_seq');
 begin
-  insert into pgque.tick (tick_queue, tick_id, tick_event_seq) values (i_queue_id, v_id, i_event_seq);
+  insert into pgque.tick (tick_queue, tick_id, tick_snapshot, tick_event_seq)
+  values (i_queue_id, v_id, pgque._tick_snapshot(), i_event_seq);
   perform pg_notify('pgque_' || i_queue, v_id::text);
   return v_id;
 end
@@ -84,8 +105,8 @@ begin
       if v_id - v.tick_id > 1000 then
         return null;
       end if;
-      insert into pgque.tick (tick_queue, tick_id, tick_event_seq)
-      select i_queue.queue_id, id, v.cur_seq from generate_series(v.tick_id + 1, v_id) id;
+      insert into pgque.tick (tick_queue, tick_id, tick_snapshot, tick_event_seq)
+      select i_queue.queue_id, id, pgque._tick_snapshot(), v.cur_seq from generate_series(v.tick_id + 1, v_id) id;
     exception when unique_violation or serialization_failure then
       return null;
     end;

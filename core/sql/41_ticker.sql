@@ -146,8 +146,8 @@ begin
       i_event_seq, v_last.event_seq using errcode = '22023';
   end if;
 
-  insert into pgque.tick (tick_queue, tick_id, tick_time, tick_event_seq)
-  values (v_queue.queue_id, i_tick_id, i_orig_timestamp, i_event_seq);
+  insert into pgque.tick (tick_queue, tick_id, tick_time, tick_snapshot, tick_event_seq)
+  values (v_queue.queue_id, i_tick_id, i_orig_timestamp, pgque._tick_snapshot(), i_event_seq);
   v_seq := 'pgque.event_' || v_queue.queue_id;
   perform setval(v_seq || '_tick_seq', i_tick_id)
     where i_tick_id > coalesce(pg_sequence_last_value((v_seq || '_tick_seq')::regclass), 0);

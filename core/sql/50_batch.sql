@@ -8,6 +8,7 @@
 --
 -- Read are the current and the previous table, because a rotation leaves no undelivered event in the
 -- third one; after a rotation that was rolled back also the one that the table sequence names.
+-- i_filter is empty or a condition that ends with "and"; it is cheap, hence tested first.
 create or replace function pgque._batch_sql(
   i_sub pgque.subscription, i_last_tick bigint, i_next_tick bigint, i_columns text, i_filter text)
 returns text
@@ -53,11 +54,14 @@ begin
        and pg_visible_in_snapshot(ev_txid, %L) and not pg_visible_in_snapshot(ev_txid, %L)',
     v_low, pg_snapshot_xmax(v_new), v_new, v_old);
   foreach v_table in array pgque._read_tables(i_sub.sub_queue) loop
-    v_sql := v_sql || format('select %s from pgque.event_%s_%s where %s and (ev_owner is null or ev_owner = %s)%s',
-      i_columns, i_sub.sub_queue, v_table, v_range, i_sub.sub_id, i_filter);
+    v_sql := v_sql || format(
+      'select %s from pgque.event_%s_%s where %s(ev_owner is null or ev_owner = %s) and %s',
+      i_columns, i_sub.sub_queue, v_table, i_filter, i_sub.sub_id, v_range);
     if cardinality(v_late) > 0 then
-      v_sql := v_sql || format('select %s from pgque.event_%s_%s where ev_txid = any (%L::xid8[]) and (ev_owner is null or ev_owner = %s)%s',
-        i_columns, i_sub.sub_queue, v_table, v_late, i_sub.sub_id, i_filter);
+      v_sql := v_sql || format(
+        'select %s from pgque.event_%s_%s where %s(ev_owner is null or ev_owner = %s)
+           and ev_txid = any (%L::xid8[])',
+        i_columns, i_sub.sub_queue, v_table, i_filter, i_sub.sub_id, v_late);
     end if;
   end loop;
   return array_to_string(v_sql, E'\nunion all\n');
@@ -65,16 +69,21 @@ end
 $$;
 
 create or replace function pgque._read_tables(i_queue_id integer) returns integer[]
-language sql volatile
-begin atomic
-  select array(
-    select distinct k from unnest(array[
-      queue_cur_table,
-      (queue_cur_table + queue_ntables - 1) % queue_ntables,
-      pgque._insert_table(i_queue_id)::integer]) k
-    order by k)
-  from pgque.queue where queue_id = i_queue_id;
-end;
+language plpgsql
+as $$
+declare
+  v_current integer;
+  v_previous integer;
+  v_named integer := pgque._insert_table(i_queue_id);
+begin
+  select queue_cur_table, (queue_cur_table + queue_ntables - 1) % queue_ntables
+    into v_current, v_previous from pgque.queue where queue_id = i_queue_id;
+  if v_named in (v_current, v_previous) then
+    return array[v_current, v_previous];
+  end if;
+  return array[v_current, v_previous, v_named];
+end
+$$;
 
 create or replace function pgque._event_columns() returns text
 language sql immutable
@@ -82,10 +91,15 @@ return 'ev_id, ev_time, ev_txid, ev_retry, ev_type, ev_data, ev_extra1, ev_extra
 
 -- The subscription that holds the batch; all columns NULL when none does.
 create or replace function pgque._batch(i_batch_id bigint) returns pgque.subscription
-language sql stable
-begin atomic
-  select s from pgque.subscription s where s.sub_batch = i_batch_id;
-end;
+language plpgsql stable
+as $$
+declare
+  v_sub pgque.subscription;
+begin
+  select * into v_sub from pgque.subscription where sub_batch = i_batch_id;
+  return v_sub;
+end
+$$;
 
 create or replace function pgque.batch_event_sql(x_batch_id bigint) returns text
 language plpgsql security definer set search_path = pg_catalog, pg_temp

@@ -79,16 +79,18 @@ $$;
 -- over them, also after the group dissolved and left a normal consumer.
 create or replace function pgque._skip_windows(i_sub pgque.subscription, i_tick_id bigint)
 returns bigint
-language sql stable
-begin atomic
-  select coalesce(
+language plpgsql stable
+as $$
+begin
+  return coalesce(
     (select upper(r)
        from (select range_agg(int8range(win_start, win_end)) as windows from pgque.coop_window
               where win_queue = i_sub.sub_queue and win_consumer = i_sub.sub_consumer) taken,
             unnest(taken.windows) r
       where r @> i_tick_id),
     i_tick_id);
-end;
+end
+$$;
 
 -- Locks the subscription row until the transaction ends and returns it as it is then. Ticks are read
 -- in later statements: what the previous holder of the lock acked has to be visible to them.

@@ -52,7 +52,7 @@ begin
           on conflict (ev_owner, ev_id) do nothing)
     select count(*) from routed
     $sql$, pgque._batch_sql(i_sub, i_sub.sub_last_tick, i_sub.sub_next_tick, pgque._event_columns(),
-             ' and ev_id = any ($1)'::text))
+             'ev_id = any ($1) and '::text))
     into v_found
     using i_msg_ids, i_retry_after, i_dead, i_reasons, v_max, i_sub.sub_queue, v_main, i_sub.sub_id;
   return v_found;
@@ -128,7 +128,7 @@ begin
   execute format('select id from unnest($1) with ordinality u (id, position)
      where id is null or id not in (%s) order by position limit 1',
     pgque._batch_sql(i_sub, i_sub.sub_last_tick, i_sub.sub_next_tick, 'ev_id'::text,
-      ' and ev_id = any ($1)'::text))
+      'ev_id = any ($1) and '::text))
     into v_id using i_msg_ids;
   return v_id;
 end

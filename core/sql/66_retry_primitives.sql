@@ -20,7 +20,7 @@ begin
       returning 1)
     select (select count(*) from queued), exists (select from event)
     $sql$, pgque._batch_sql(i_sub, i_sub.sub_last_tick, i_sub.sub_next_tick, pgque._event_columns(),
-             case when i_event_id is null then '' else ' and ev_id = $1' end))
+             case when i_event_id is null then '' else 'ev_id = $1 and ' end))
     into added, found_any
     using i_event_id, i_due, i_sub.sub_queue, i_sub.sub_id;
 end

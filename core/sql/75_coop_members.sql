@@ -120,16 +120,22 @@ $$;
 create or replace function pgque._coop_rows(
   i_queue text, i_consumer text, i_subconsumer text,
   out main pgque.subscription, out member pgque.subscription)
-language sql stable
+language plpgsql stable
 as $$
-  select m, w
+declare
+  v record;
+begin
+  select m, w into v
     from pgque.queue q
     join pgque.consumer mc on mc.co_name = i_consumer
     join pgque.consumer wc on wc.co_name = i_consumer || '.' || i_subconsumer
     join pgque.subscription m on m.sub_queue = q.queue_id and m.sub_consumer = mc.co_id
     join pgque.subscription w on w.sub_queue = q.queue_id and w.sub_consumer = wc.co_id
    where q.queue_name = i_queue and m.sub_role = 'coop_main'
-     and w.sub_role = 'coop_member' and w.sub_id = m.sub_id
+     and w.sub_role = 'coop_member' and w.sub_id = m.sub_id;
+  main := v.m;
+  member := v.w;
+end
 $$;
 
 -- Removes a member. Events of its open batch are routed first (or the call refused): if one of them

@@ -13,8 +13,11 @@
 -- gap (low, high]; the last gap is open.
 create or replace function pgque._free_windows(i_main pgque.subscription, i_limit integer)
 returns table (win_start bigint, win_end bigint)
-language sql volatile
+language plpgsql
 as $$
+#variable_conflict use_column
+begin
+  return query
   with taken as materialized (
     select w.win_start, w.win_end from pgque.coop_window w
      where w.win_queue = i_main.sub_queue and w.win_consumer = i_main.sub_consumer),
@@ -37,7 +40,8 @@ as $$
         and (g.high is null or tick_id <= g.high)
       order by tick_id limit i_limit) k
    order by 2
-   limit i_limit
+   limit i_limit;
+end
 $$;
 
 -- Takes the windows between two ticks, all or none. The second statement is what makes it safe: who
@@ -150,13 +154,18 @@ $$;
 create or replace function pgque._give(
   i_member pgque.subscription, i_start bigint, i_end bigint, i_batch_id bigint)
 returns pgque.subscription
-language sql volatile
-begin atomic
-  update pgque.subscription s
+language plpgsql
+as $$
+declare
+  v_member pgque.subscription;
+begin
+  update pgque.subscription
      set sub_last_tick = i_start, sub_next_tick = i_end, sub_batch = i_batch_id, sub_active = now()
-   where s.sub_queue = i_member.sub_queue and s.sub_consumer = i_member.sub_consumer
-  returning s;
-end;
+   where sub_queue = i_member.sub_queue and sub_consumer = i_member.sub_consumer
+  returning * into v_member;
+  return v_member;
+end
+$$;
 
 -- What every cooperative call begins with. Registers on the fly; then, if there is anything to do,
 -- locks the member row, against a second worker of that name and against a takeover, and returns it as

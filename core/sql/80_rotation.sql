@@ -1,9 +1,9 @@
 -- Rotation: switching to the next table, truncating it first. The only way event space is freed.
 
--- Truncates only what nobody can miss. Besides the rule on ticks (the lowest cursor must be newer than
--- the last rotation) the tables themselves are asked: the one to be truncated, and the previous one,
--- which batches stop reading, must hold no event that the lowest cursor has not passed. That catches
--- producers who chose their table before the last rotation and inserted after it.
+-- Truncates only what nobody can miss: neither the table to be truncated nor the previous one, which
+-- batches stop reading, may hold an event that the lowest cursor has not passed. The tables themselves
+-- are asked, so that it does not matter how an event got there (a producer may have chosen its table
+-- before the last rotation), nor how old the oldest open transaction of the server is.
 --
 -- Locks are taken without waiting: a dump, a long reader or an open writer postpones the rotation.
 -- Why nothing happened is said in a notice; the answer is always 0.
@@ -46,12 +46,6 @@ begin
       raise exception 'queue % maint failure: tick % not found', i_queue_name, v_lowest
         using errcode = 'PQ009';
     end if;
-    if pg_snapshot_xmin(v_tick.tick_snapshot)::text::bigint <= v_queue.queue_switch_step2 then
-      raise notice 'queue % not rotated: consumer % has not passed the last rotation, or a transaction older than it was open',
-        i_queue_name, (select co_name from pgque.subscription join pgque.consumer on co_id = sub_consumer
-                        where sub_queue = v_queue.queue_id and sub_last_tick = v_lowest limit 1);
-      return 0;
-    end if;
   end if;
 
   v_next := (v_queue.queue_cur_table + 1) % v_queue.queue_ntables;
@@ -62,16 +56,18 @@ begin
     if v_lowest is not null then
       execute format('lock table pgque.event_%s_%s in share mode nowait', v_queue.queue_id, v_prev);
       execute format(
-        'select exists (
-           select from pgque.event_%1$s_%2$s
-            where ev_txid >= $1 and not pg_visible_in_snapshot(ev_txid, $2))
-         or exists (
-           select from pgque.event_%1$s_%3$s
-            where ev_txid >= $1 and not pg_visible_in_snapshot(ev_txid, $2))',
+        'select exists (select from pgque.event_%1$s_%2$s where ev_txid >= $1)
+             or exists (select from pgque.event_%1$s_%2$s where ev_txid = any ($2))
+             or exists (select from pgque.event_%1$s_%3$s where ev_txid >= $1)
+             or exists (select from pgque.event_%1$s_%3$s where ev_txid = any ($2))',
         v_queue.queue_id, v_next, v_prev)
-        into v_blocked using pg_snapshot_xmin(v_tick.tick_snapshot), v_tick.tick_snapshot;
+        into v_blocked
+        using pg_snapshot_xmax(v_tick.tick_snapshot), array(select pg_snapshot_xip(v_tick.tick_snapshot));
       if v_blocked then
-        raise lock_not_available using message = 'undelivered events in an old table';
+        raise lock_not_available using message = format(
+          'consumer "%s" has not passed all events of the older tables',
+          (select co_name from pgque.subscription join pgque.consumer on co_id = sub_consumer
+            where sub_queue = v_queue.queue_id and sub_last_tick = v_lowest limit 1));
       end if;
     end if;
     execute format('truncate pgque.event_%s_%s', v_queue.queue_id, v_next);
@@ -84,11 +80,13 @@ begin
      set queue_cur_table = v_next, queue_switch_time = now(), queue_switch_step1 = v_xid,
          queue_switch_step2 = null
    where queue_id = v_queue.queue_id;
-  -- The newest tick stays even if old: new consumers start there.
+  -- Ticks older than the rotation before this one go, but for those a cursor stands on or has ahead of
+  -- it; and the newest stays even if old, because new consumers start there.
   delete from pgque.tick t
    where t.tick_queue = v_queue.queue_id
      and pg_snapshot_xmin(t.tick_snapshot)::text::bigint < v_queue.queue_switch_step2
-     and t.tick_id < (select max(tick_id) from pgque.tick where tick_queue = v_queue.queue_id);
+     and t.tick_id < coalesce(v_lowest,
+           (select max(tick_id) from pgque.tick where tick_queue = v_queue.queue_id));
   -- Last, because a rollback does not take it back. Should one follow, the sequence names a table that
   -- was not truncated: batches read it too, and the next rotation looks into it before truncating.
   perform setval('pgque.event_' || v_queue.queue_id || '_table_seq', v_next);

@@ -52,7 +52,8 @@ grant insert, update, delete on pgque.consumer, pgque.subscription, pgque.tick, 
 grant update (queue_rotation_period, queue_external_ticker, queue_disable_insert, queue_ticker_paused,
   queue_ticker_max_count, queue_ticker_max_lag, queue_ticker_idle_period, queue_extra_maint,
   queue_max_retries) on pgque.queue to pgque_admin;
-grant select on all sequences in schema pgque to pgque_admin;
+grant select on sequence pgque.queue_queue_id_seq, pgque.consumer_co_id_seq, pgque.batch_id_seq,
+  pgque.subscription_sub_id_seq, pgque.dead_letter_dl_id_seq to pgque_admin;
 do $$ begin perform pgque.grant_perms(queue_name) from pgque.queue; end $$;
 
 -- 4. Functions, by name with every overload. The admin has the reader's and the writer's by membership.

@@ -1,0 +1,111 @@
+//! Dead letters: burial, inspection, replay, purge.
+
+use crate::support::{Ask, Database, error, payloads};
+
+fn queue() -> (Database, postgres::Client) {
+    let database = Database::new();
+    let mut client = database.client();
+    client.run("select pgque.create_queue('q'), pgque.subscribe('q', 'c')");
+    (database, client)
+}
+
+fn bury(client: &mut postgres::Client, payload: &str) -> i64 {
+    client.run(&format!("select pgque.send('q', '{payload}')"));
+    client.tick("q");
+    let message = client.messages("receive('q', 'c')").remove(0);
+    client.run(&format!("select pgque.finish({}, '{{{}}}', '{{}}', '{{t}}')", message.batch, message.id));
+    client.get("select max(dl_id) from pgque.dead_letter")
+}
+
+#[test]
+fn the_full_circle_ends_in_the_dead_letters_and_replay_begins_it_again() {
+    let (_database, mut client) = queue();
+    client.run("select pgque.set_queue_config('q', 'max_retries', '2'), pgque.send('q', 't', 'x')");
+    for expected in [None, Some(1), Some(2)] {
+        client.run("select pgque.maint_retry_events()");
+        client.tick("q");
+        let message = client.messages("receive('q', 'c')").remove(0);
+        assert_eq!(message.retry, expected);
+        for _ in 0..2 {
+            let nack = format!(
+                "select pgque.nack({}, row({},1,'','',0,now(),'','','','')::pgque.message, '0 s', 'because')",
+                message.batch, message.id
+            );
+            assert_eq!(client.get::<i32>(&nack), 1);
+        }
+        client.run(&format!("select pgque.ack({})", message.batch));
+    }
+    assert_eq!(
+        client.column::<String>("select concat_ws(' ', dl_id, ev_id, ev_retry, dl_reason, ev_type, ev_data, ev_txid is not null) from pgque.dlq_inspect('q')"),
+        ["1 1 2 because t x t"]
+    );
+    let replayed: i64 = client.get("select pgque.dlq_replay(1)");
+    assert_eq!(client.fails("select pgque.dlq_replay(1)"), error("PQ004", "dead letter entry not found: 1"));
+    client.tick("q");
+    let message = client.messages("receive('q', 'c')").remove(0);
+    assert_eq!((message.id, message.retry, message.kind.as_deref()), (replayed, None, Some("t")));
+}
+
+#[test]
+fn inspect_is_newest_first_and_limited() {
+    let (_database, mut client) = queue();
+    for payload in ["1", "2", "3"] {
+        bury(&mut client, payload);
+    }
+    assert_eq!(client.column::<String>("select ev_data from pgque.dlq_inspect('q', 2)"), ["3", "2"]);
+    assert_eq!(client.get::<i64>("select count(*) from pgque.dlq_inspect('q', null)"), 3);
+    assert_eq!(client.get::<i64>("select count(*) from pgque.dlq_inspect('no')"), 0);
+}
+
+#[test]
+fn replay_all_counts_successes_and_failures() {
+    let (_database, mut client) = queue();
+    bury(&mut client, "1");
+    bury(&mut client, "2");
+    client.run("update pgque.queue set queue_disable_insert = true");
+    let all = "select concat_ws('|', replayed, failed, first_error) from pgque.dlq_replay_all('q')";
+    assert_eq!(client.get::<String>(all), "0|2|dl_id=1: Insert into queue disallowed");
+    client.run("update pgque.queue set queue_disable_insert = false");
+    assert_eq!(client.get::<String>(all), "2|0");
+    assert_eq!(client.get::<String>(all), "0|0");
+    client.tick("q");
+    assert_eq!(payloads(&client.messages("receive('q', 'c')")), ["1", "2"]);
+}
+
+#[test]
+fn purge_goes_by_age() {
+    let (_database, mut client) = queue();
+    bury(&mut client, "1");
+    bury(&mut client, "2");
+    assert_eq!(client.get::<i32>("select pgque.dlq_purge('q')"), 0);
+    assert_eq!(client.get::<i32>("select pgque.dlq_purge('q', '1 day')"), 0);
+    assert_eq!(client.get::<i32>("select pgque.dlq_purge('no', '0 s')"), 0);
+    assert_eq!(client.get::<i32>("select pgque.dlq_purge('q', '0 s')"), 2);
+    assert_eq!(client.get::<i32>("select pgque.dlq_purge('q', '0 s')"), 0);
+}
+
+#[test]
+fn dead_letters_go_with_the_queue_or_the_last_subscription() {
+    let (_database, mut client) = queue();
+    bury(&mut client, "1");
+    client.run("select pgque.unsubscribe('q', 'c')");
+    assert_eq!(client.get::<i64>("select count(*) from pgque.dead_letter"), 0);
+    client.run("select pgque.subscribe('q', 'c')");
+    bury(&mut client, "2");
+    client.run("select pgque.drop_queue('q', true)");
+    assert_eq!(client.get::<i64>("select count(*) from pgque.dead_letter"), 0);
+}
+
+#[test]
+fn event_dead_writes_what_it_is_given_once() {
+    let (_database, mut client) = queue();
+    client.run("select pgque.send('q', 'x')");
+    client.tick("q");
+    let batch = client.messages("receive('q', 'c')")[0].batch;
+    let call = format!("select pgque.event_dead({batch}, 1, 'r', now(), '7'::xid8, 3, 't', 'd')");
+    assert_eq!(client.get::<i32>(&call), 1);
+    assert_eq!(client.get::<i32>(&call), 1);
+    assert_eq!(client.column::<String>("select ev_txid || ' ' || ev_data from pgque.dead_letter"), ["7 d"]);
+    let unknown = call.replace(&format!("({batch},"), "(99,");
+    assert_eq!(client.fails(&unknown), error("PQ003", "batch not found: 99"));
+}
