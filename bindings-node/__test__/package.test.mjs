@@ -1,6 +1,7 @@
 // The package: both module systems, the surface, the command.
 import assert from 'node:assert/strict'
-import { execFileSync } from 'node:child_process'
+import { execFileSync, spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { test } from 'node:test'
@@ -57,4 +58,15 @@ test('the version is the one of the package', () => {
 test('the command runs', () => {
   const command = fileURLToPath(new URL('../bin/pgque.js', import.meta.url))
   assert.match(execFileSync(process.execPath, [command, '--help'], { encoding: 'utf8' }), /Usage: pgque/)
+})
+
+test('a signal ends the command in good order', async () => {
+  const command = fileURLToPath(new URL('../bin/pgque.js', import.meta.url))
+  for (const signal of ['SIGINT', 'SIGTERM']) {
+    const child = spawn(process.execPath, [command, 'ticker', '--dsn', process.env.PGQUE_TEST_DSN])
+    // Its first line says that it is there.
+    await once(child.stderr, 'data')
+    child.kill(signal)
+    assert.deepEqual(await once(child, 'close'), [0, null])
+  }
 })
