@@ -87,7 +87,6 @@ test('a batch names its bad element', async (t) => {
   const q = await queue(c)
   for (const [payloads, message] of [
     [[1, undefined], /^payloads\[1\] is undefined/],
-    // eslint-disable-next-line no-sparse-arrays
     [[1, , 3], /^payloads\[1\] is undefined/],
     [[{ a: NaN }], /^payloads\[0\]\.a is NaN/],
     [[1, '{'], /^payloads\[1\] is not valid JSON/],

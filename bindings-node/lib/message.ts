@@ -99,7 +99,6 @@ export class Message implements MessageFields {
    *
    * Numbers become JavaScript numbers: parse `payload` yourself where integers may exceed 2^53.
    */
-  // eslint-disable-next-line @typescript-eslint/no-explicit-any
   json<T = any>(): T {
     try {
       return JSON.parse(this.payload ?? 'null')
