@@ -105,7 +105,7 @@ impl PgqueClient {
     fn execute<'py>(
         &self,
         py: Python<'py>,
-        sql: &str,
+        sql: Bound<'py, PyAny>,
         params: Option<Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
         self.own("execute")?;

@@ -70,10 +70,10 @@ fn json_text(value: &Bound<'_, PyAny>, op: &'static str, name: impl Fn() -> Stri
         if let Ok(text) = value.cast::<PyString>() {
             return text.extract();
         }
-        if let Some(text) = psycopg_json(value)? {
-            return Ok(text);
+        match encoder(py)?.call1((value,)) {
+            Ok(text) => text.extract(),
+            Err(refused) => psycopg_json(value)?.ok_or(refused),
         }
-        encoder(py)?.call1((value,))?.extract()
     };
     write().map_err(|e| {
         let reason = e.value(py).to_string();
@@ -98,8 +98,7 @@ fn encoder(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
 /// psycopg's wrappers `Json` and `Jsonb`, which its users put around values; known by their shape.
 fn psycopg_json(value: &Bound<'_, PyAny>) -> PyResult<Option<String>> {
     let py = value.py();
-    let kind = value.get_type();
-    if !kind.module()?.to_string().starts_with("psycopg.") {
+    if !value.get_type().module()?.to_string().starts_with("psycopg.types.json") {
         return Ok(None);
     }
     let inner = value.getattr(intern!(py, "obj"))?;

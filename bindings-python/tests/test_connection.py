@@ -10,6 +10,7 @@ import uuid
 
 import psycopg
 import pytest
+from psycopg import sql
 from psycopg.rows import class_row, dict_row, namedtuple_row, scalar_row
 from psycopg.types.json import Jsonb
 
@@ -144,9 +145,11 @@ def test_placeholders(client):
     assert conn.execute("select 10 % 4").fetchone() == (2,)
     named = conn.execute("select %(b)s::text || %(a)s || %(b)s", {"a": "1", "b": "2"})
     assert named.fetchone() == ("212",)
-    for sql, params in [("select %s", []), ("select 1", [1]), ("select %d", [1])]:
+    composed = sql.SQL("select {}, %s").format(sql.Literal("it's"))
+    assert conn.execute(composed, ["x"]).fetchone() == ("it's", "x")
+    for statement, params in [("select %s", []), ("select 1", [1]), ("select %d", [1])]:
         with pytest.raises(ValueError, match="placeholder"):
-            conn.execute(sql, params)
+            conn.execute(statement, params)
     with pytest.raises(TypeError):
         conn.execute("select %s", "text")
     with pytest.raises(TypeError, match="object"):

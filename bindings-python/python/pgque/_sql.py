@@ -8,16 +8,24 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from datetime import time as clock
 from decimal import Decimal
-from typing import Any
+from typing import Any, Protocol
 from uuid import UUID
 
 _PLACEHOLDER = re.compile(r"%(?:\((?P<name>[^)]+)\))?(?P<kind>.?)", re.DOTALL)
 
 
+class Composable(Protocol):
+    """A statement that psycopg.sql has put together."""
+
+    def as_string(self, context: None, /) -> str: ...
+
+
 def rewrite(
-    sql: str, params: Sequence[Any] | Mapping[str, Any] | None
+    sql: str | Composable, params: Sequence[Any] | Mapping[str, Any] | None
 ) -> tuple[str, list[str | None]]:
     """The statement with ``$n`` and the texts for it; without parameters it is left alone."""
+    if not isinstance(sql, str):
+        sql = sql.as_string(None)
     if params is None:
         return sql, []
     if isinstance(params, str | bytes) or not isinstance(params, Sequence | Mapping):

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any, NamedTuple
 
 from . import _pgque
-from ._sql import rewrite
+from ._sql import Composable, rewrite
 from .types import Notification
 
 Params = Sequence[Any] | Mapping[str, Any] | None
@@ -38,7 +38,7 @@ class Cursor:
         self.description: list[Column] | None = None
         self._rows: Iterator[tuple[Any, ...]] = iter(())
 
-    def execute(self, sql: str, params: Params = None) -> Cursor:
+    def execute(self, sql: str | Composable, params: Params = None) -> Cursor:
         """Run one statement with ``%s`` or ``%(name)s`` in the places of parameters."""
         connection = self.connection
         columns, rows, count = connection._execute(*rewrite(sql, params), connection.json_loads)
@@ -47,7 +47,7 @@ class Cursor:
         self._rows = iter(rows)
         return self
 
-    def executemany(self, sql: str, params_seq: Iterable[Params]) -> None:
+    def executemany(self, sql: str | Composable, params_seq: Iterable[Params]) -> None:
         """Run one statement for each set of parameters; ``rowcount`` is the sum."""
         total = 0
         for params in params_seq:
@@ -82,7 +82,7 @@ class Connection(_pgque.Connection):
     #: Makes a value of the text of a json or jsonb column; may be set on the connection.
     json_loads: Callable[[str], Any] = staticmethod(json.loads)
 
-    def execute(self, sql: str, params: Params = None) -> Cursor:
+    def execute(self, sql: str | Composable, params: Params = None) -> Cursor:
         """Run one statement on a new cursor."""
         return self.cursor().execute(sql, params)
 
