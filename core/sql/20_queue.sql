@@ -84,6 +84,7 @@ begin
   delete from pgque.coop_window where win_queue = v_id;
   delete from pgque.retry_queue where ev_queue = v_id;
   delete from pgque.dead_letter where dl_queue_id = v_id;
+  delete from pgque.delayed_events where de_queue_name = x_queue_name;
   delete from pgque.tick where tick_queue = v_id;
   delete from pgque.queue where queue_id = v_id;
   perform pgque._drop_unused_consumers(v_consumers);

@@ -58,7 +58,9 @@ begin
   if v_count > 0 then
     perform pgque._settle(v.main, v_passed, v_window.win_start, v_window.win_end);
     perform pgque._give(v.member, v_window.win_start, v_window.win_end, v_batch);
-  elsif not isempty(v_passed) then
+  elsif not isempty(v_passed)
+     or pgque._skip_windows(v.main, (v.main).sub_last_tick) > (v.main).sub_last_tick then
+    -- Also when only records are left: the last allocation may not have got the main row.
     perform pgque._settle(v.main, v_passed, null::bigint, null::bigint);
   end if;
 end

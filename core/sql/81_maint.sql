@@ -5,7 +5,7 @@ language sql stable security definer set search_path = pg_catalog, pg_temp
 begin atomic
   select 'pgque.' || t
     from unnest(array['queue', 'consumer', 'subscription', 'coop_window', 'tick', 'retry_queue',
-                      'dead_letter']) t
+                      'dead_letter', 'delayed_events', 'idem']) t
    where current_setting('autovacuum') = 'off';
 end;
 
@@ -55,7 +55,7 @@ $$;
 
 -- One round. A rotation left half done by an earlier transaction is completed first, so that four
 -- periodic calls are not needed: rotation goes on even if nobody calls step 2. Each operation is its
--- own subtransaction; one that fails is reported and does not stop the others. Retries are not moved.
+-- own subtransaction; one that fails is reported and does not stop the others. Delayed events are delivered, retries are not moved.
 create or replace function pgque.maint() returns integer
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
@@ -63,12 +63,13 @@ declare
   v record;
   v_hook regprocedure;
   v_result integer;
-  v_total integer := 0;
+  v_total integer;
 begin
   if exists (select from pgque.queue where queue_switch_step2 is null) then
     perform pgque.maint_rotate_tables_step2();
   end if;
   perform pgque._build_store();
+  v_total := pgque.maint_deliver_delayed();
   for v in
     select * from pgque.maint_operations()
      where func_name not in ('pgque.maint_rotate_tables_step2', 'vacuum')

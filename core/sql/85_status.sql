@@ -139,7 +139,7 @@ begin
 end
 $$;
 
--- Drops the schema with everything in it. The roles belong to the cluster and stay.
+-- Drops the schema with everything in it, once the scheduler's jobs are gone. The roles belong to the cluster and stay.
 create or replace function pgque.uninstall() returns void
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
@@ -148,6 +148,7 @@ begin
     raise exception 'pgque is installed as an extension: use "drop extension pgque cascade"'
       using errcode = 'PQ005';
   end if;
+  perform pgque.stop();
   drop schema pgque cascade;
   raise notice 'pgque has been uninstalled; the roles pgque_reader, pgque_writer and pgque_admin remain';
 end

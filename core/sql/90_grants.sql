@@ -12,7 +12,8 @@ begin
    where c.relnamespace = 'pgque'::regnamespace
      and c.relowner <> (select nspowner from pg_namespace where nspname = 'pgque')
      and (c.relname in ('queue', 'consumer', 'subscription', 'tick', 'coop_window', 'event_template',
-                        'retry_queue', 'dead_letter', 'config', 'batch_id_seq')
+                        'retry_queue', 'dead_letter', 'config', 'delayed_events', 'idem',
+                        'batch_id_seq')
           or c.relname ~ '^event_\d+');
   if v_foreign is not null then
     raise exception 'pgque: not owned by the owner of the schema: %', v_foreign using errcode = 'PQ009';
@@ -46,9 +47,10 @@ grant usage on schema pgque to public;
 grant all on schema pgque to pgque_admin;
 grant select on pgque.queue, pgque.consumer, pgque.subscription, pgque.tick, pgque.coop_window,
   pgque.event_template to public;
-grant select on pgque.config, pgque.retry_queue, pgque.dead_letter to pgque_reader;
+grant select on pgque.config, pgque.retry_queue, pgque.dead_letter, pgque.delayed_events
+  to pgque_reader;
 grant insert, update, delete on pgque.consumer, pgque.subscription, pgque.tick, pgque.coop_window,
-  pgque.retry_queue, pgque.dead_letter, pgque.config to pgque_admin;
+  pgque.retry_queue, pgque.dead_letter, pgque.delayed_events, pgque.config to pgque_admin;
 grant update (queue_rotation_period, queue_external_ticker, queue_disable_insert, queue_ticker_paused,
   queue_ticker_max_count, queue_ticker_max_lag, queue_ticker_idle_period, queue_extra_maint,
   queue_max_retries) on pgque.queue to pgque_admin;
@@ -61,6 +63,8 @@ do $$
 declare
   c_grants constant jsonb := $json$ {
     "pgque_writer": ["send", "send_batch", "insert_event", "dlq_replay", "dlq_replay_all",
+      "send_at", "send_idem", "_capture", "_capture_columns", "_capture_expression",
+      "_capture_names", "_capture_options", "_capture_row", "_capture_urlencode",
       "version", "schema_version"],
     "pgque_reader": ["subscribe", "unsubscribe", "receive", "ack", "nack", "finish",
       "subscribe_subconsumer", "register_subconsumer", "unsubscribe_subconsumer",
@@ -77,6 +81,9 @@ declare
       "batch_retry", "event_retry_raw", "event_dead", "dlq_purge", "maint", "maint_operations",
       "maint_retry_events", "maint_rotate_tables_step1", "maint_rotate_tables_step2",
       "maint_tables_to_vacuum", "get_queue_info", "get_consumer_info", "get_batch_info", "status",
+      "start", "stop", "set_tick_period_ms", "ticker_loop", "get_batch_cursor", "tune_storage",
+      "upgrade_schema", "seq_getval", "seq_setval", "pause_queue", "resume_queue",
+      "maint_deliver_delayed", "maint_idem", "jsontriga", "logutriga", "sqltriga",
       "quote_fqname", "version", "schema_version"]
   } $json$;
   v_role text;
@@ -92,7 +99,7 @@ begin
        where pronamespace = 'pgque'::regnamespace and proname = v_name
          and pg_has_role(proowner, 'usage')
     loop
-      execute format('grant execute on function %s to %I', v_function, v_role);
+      execute format('grant execute on routine %s to %I', v_function, v_role);
     end loop;
     if v_function is null then
       raise exception 'grant: no function pgque.%', v_name;
