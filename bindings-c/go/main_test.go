@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"os"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -66,10 +67,12 @@ func connect(t *testing.T, options ...pgque.ConnectOption) *pgque.Client {
 	return client
 }
 
-// queue makes a queue named after the test, with the consumer "mail".
+var queues atomic.Int64
+
+// queue makes a queue, with the consumer "mail".
 func queue(t *testing.T, client *pgque.Client) string {
 	t.Helper()
-	name := strings.ToLower(t.Name())
+	name := fmt.Sprintf("queue%d", queues.Add(1))
 	_, err := client.CreateQueue(ctx, name)
 	ok(t, err)
 	_, err = client.Subscribe(ctx, name, "mail")
