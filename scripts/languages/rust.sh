@@ -21,6 +21,10 @@ test_rust() {
     (($#)) || cargo test --locked --package pgque --doc
 }
 
+# The first programs in the README are the files that `pgque dev` prints.
+generated_rust() { echo README.md; }
+generate_rust() { scripts/quickstarts; }
+
 lint_rust() {
     all_of "cargo fmt --all -- --check --color never" \
         "cargo clippy --locked --workspace --all-targets -- -D warnings"

@@ -25,7 +25,7 @@ WORKERS = {
     "python": [sys.executable, HERE / "worker.py"],
     "node": ["node", HERE / "worker.mjs"],
     "c": [HERE / "build" / "worker-c"],
-    "go": [HERE / "build" / "worker-go"],
+    "go": [HERE / "worker-go" / "worker-go"],
 }
 
 

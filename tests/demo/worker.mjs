@@ -2,7 +2,7 @@
 
 import { setTimeout as sleep } from 'node:timers/promises';
 
-import { Consumer } from 'libpgque';
+import { Consumer } from '../../bindings-node/dist/index.mjs';
 
 const [dsn, name, member] = process.argv.slice(2);
 const consumer = new Consumer(dsn, {
