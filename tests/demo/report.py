@@ -22,6 +22,10 @@ class Report:
         self.failures: collections.Counter[str] = collections.Counter()
         self.redelivered: collections.Counter[str] = collections.Counter()
         self.killed: str | None = None
+        self.killed_at = 0.0
+        # What the killed worker left in its open batch, until others have received it.
+        self.orphans: set[int] = set()
+        self.heirs: set[str] = set()
 
     def note(self, name: str, line: str) -> None:
         words = line.split()
@@ -31,6 +35,8 @@ class Report:
             return
         order, retries, outcome = int(words[0]), int(words[1]), words[2]
         self.redelivered[name] += retries > 0
+        if order in self.orphans and name not in (self.killed, "audit"):
+            self.inherit(name, order)
         if outcome == "ok":
             self.done[name].append(order)
         else:
@@ -46,15 +52,21 @@ class Report:
     def is_settled(self) -> bool:
         return self.committed <= self.settled() and self.committed <= set(self.done["audit"])
 
-    def headline(self, what: str, text: str) -> None:
+    def headline(self, what: str, text: str, colour: str = BOLD) -> None:
         self.wipe()
-        print(f"{self.paint(BOLD, f'{what:>10}')}  {text}", flush=True)
+        print(f"{self.paint(colour, f'{what:>10}')}  {text}", flush=True)
 
-    def was_killed(self, name: str, pid: int, batch_size: int) -> None:
-        self.killed = name
-        what = self.paint(RED, f"{'kill -9':>10}")
-        self.wipe()
-        print(f"{what}  the {name} worker (pid {pid}), with a batch of {batch_size} messages open", flush=True)
+    def was_killed(self, name: str, pid: int, orders: set[int]) -> None:
+        self.killed, self.killed_at, self.orphans = name, time.monotonic(), orders
+        self.headline("kill -9", f"the {name} worker (pid {pid}), with a batch of {len(orders)} messages open", RED)
+
+    def inherit(self, name: str, order: int) -> None:
+        self.orphans.discard(order)
+        self.heirs.add(name)
+        if not self.orphans:
+            seconds = time.monotonic() - self.killed_at
+            who = " and ".join(sorted(self.heirs))
+            self.headline("takeover", f"all of them were delivered to {who}, {seconds:.1f} s later", GREEN)
 
     def progress(self) -> None:
         if not self.on_terminal:

@@ -25,7 +25,7 @@ WORKERS = {
     "python": [sys.executable, HERE / "worker.py"],
     "node": ["node", HERE / "worker.mjs"],
     "c": [HERE / "build" / "worker-c"],
-    "go": [HERE / "worker-go" / "worker-go"],
+    "go": [HERE / "build" / "worker-go"],
 }
 
 
@@ -113,12 +113,13 @@ class Demo:
         if row["current_batch"] is None:
             process.send_signal(signal.SIGCONT)
             return
-        count = self.client.conn.execute(
-            "select count(*) from pgque.get_batch_events(%s)", (row["current_batch"],)
-        ).fetchone()[0]
+        events = self.client.conn.execute(
+            "select ev_data from pgque.get_batch_events(%s)", (row["current_batch"],)
+        )
+        orders = {json.loads(data)["order"] for (data,) in events.fetchall()}
         process.kill()
         process.wait()
-        self.report.was_killed(VICTIM, process.pid, count)
+        self.report.was_killed(VICTIM, process.pid, orders)
 
     def stop_all(self) -> None:
         for process in self.processes.values():
