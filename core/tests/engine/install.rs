@@ -18,7 +18,7 @@ fn a_second_installation_changes_nothing() {
         union all select concat_ws(' ', 't', t::text) from pgque.tick t
         union all select concat_ws(' ', 'o', o::text) from pgque.config o) all_of_it";
     let before: String = client.get(picture);
-    client.run(&installer());
+    client.run(installer());
     assert_eq!(client.get::<String>(picture), before);
     assert_eq!(client.messages("receive('q', 'c')"), held);
 }
@@ -30,7 +30,7 @@ fn grants_are_repaired() {
     client.run("grant execute on function pgque.ack(bigint), pgque.receive(text, text, integer) to pgque_writer");
     client
         .run("grant execute on function pgque.send(text, text) to public; grant trigger on pgque.queue to pgque_admin");
-    client.run(&installer());
+    client.run(installer());
     assert!(!client.get::<bool>("select has_function_privilege('pgque_writer', 'pgque.ack(bigint)', 'execute')"));
     assert!(client.get::<bool>("select has_function_privilege('pgque_reader', 'pgque.ack(bigint)', 'execute')"));
     assert!(!client.get::<bool>("select has_function_privilege('pgque_reader', 'pgque.send(text, text)', 'execute')"));
@@ -57,14 +57,14 @@ fn a_role_without_superuser_installs_and_works() {
         "do $$ begin execute format('grant create on database %I to pgque_test_installer', current_database()); end $$",
     );
     let mut client = database.client_as("pgque_test_installer");
-    client.run(&installer());
-    client.run(&installer());
+    client.run(installer());
+    client.run(installer());
     client.run("select pgque.create_queue('q'), pgque.subscribe('q', 'c'), pgque.send('q', 'x')");
     client.tick("q");
     assert_eq!(payloads(&client.messages("receive('q', 'c')")), ["x"]);
     // A superuser's re-run leaves everything with the first owner.
     let mut superuser = database.client();
-    superuser.run(&installer());
+    superuser.run(installer());
     assert_eq!(
         superuser.column::<String>(
             "select distinct pg_get_userbyid(proowner)::text from pg_proc where pronamespace = 'pgque'::regnamespace"

@@ -8,17 +8,21 @@ use std::time::{Duration, Instant};
 use postgres::types::FromSqlOwned;
 use postgres::{Client, Config, NoTls};
 
-/// The installer: the files of `core/sql` in name order, in one transaction.
-pub fn installer() -> String {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/sql");
-    let mut files: Vec<_> = std::fs::read_dir(folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .filter(|path| path.extension().is_some_and(|extension| extension == "sql"))
-        .collect();
-    files.sort();
-    let texts: Vec<_> = files.iter().map(|path| std::fs::read_to_string(path).unwrap()).collect();
-    format!("begin;\n{}\ncommit;", texts.join("\n"))
+/// The installer: the files of `core/sql` in name order, in one transaction. Read once, so that a file
+/// saved during a run does not give its tests two different installers.
+pub fn installer() -> &'static str {
+    static INSTALLER: OnceLock<String> = OnceLock::new();
+    INSTALLER.get_or_init(|| {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/sql");
+        let mut files: Vec<_> = std::fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .filter(|path| path.extension().is_some_and(|extension| extension == "sql"))
+            .collect();
+        files.sort();
+        let texts: Vec<_> = files.iter().map(|path| std::fs::read_to_string(path).unwrap()).collect();
+        format!("begin;\n{}\ncommit;", texts.join("\n"))
+    })
 }
 
 fn server() -> Config {
@@ -47,7 +51,7 @@ fn template() -> &'static str {
             let building = format!("{name}_building");
             admin.run(&format!("drop database if exists {building} with (force)"));
             admin.run(&format!("create database {building}"));
-            server().dbname(&building).connect(NoTls).unwrap().batch_execute(&installer).unwrap();
+            server().dbname(&building).connect(NoTls).unwrap().batch_execute(installer).unwrap();
             rename_when_idle(&mut admin, &building, &name);
         }
         name
