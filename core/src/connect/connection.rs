@@ -171,6 +171,24 @@ impl Connection {
         self.leave(result.map_err(|e| Error::from_driver(op, e)))
     }
 
+    /// Marks a point in the open transaction; an inner one hides the outer one until it is released.
+    pub async fn savepoint(&self) -> Result<()> {
+        self.script("savepoint", "", "savepoint pgque").await
+    }
+
+    /// Forgets the innermost savepoint and keeps what was done since.
+    pub async fn release_savepoint(&self) -> Result<()> {
+        self.script("release_savepoint", "", "release savepoint pgque").await
+    }
+
+    /// Undoes what was done since the innermost savepoint and forgets it; also mends a failed transaction.
+    pub async fn rollback_to_savepoint(&self) -> Result<()> {
+        let undo = "rollback to savepoint pgque; release savepoint pgque";
+        self.script("rollback_to_savepoint", "", undo).await?;
+        self.set(TransactionStatus::Active);
+        Ok(())
+    }
+
     /// Subscribes to a channel; effective at commit, and again after a reconnect.
     pub async fn listen(&self, channel: &str) -> Result<()> {
         self.script("listen", "channel", &listen_sql(channel)).await?;
