@@ -40,28 +40,40 @@ impl Connection {
         Ok((result.columns, rows, result.rows_affected))
     }
 
-    pub fn begin(&self, py: Python<'_>) -> PyResult<()> {
+    fn begin(&self, py: Python<'_>) -> PyResult<()> {
         wait_on(py, &self.core, self.core.begin())
     }
 
-    pub fn commit(&self, py: Python<'_>) -> PyResult<()> {
+    fn commit(&self, py: Python<'_>) -> PyResult<()> {
         wait_on(py, &self.core, self.core.commit())
     }
 
-    pub fn rollback(&self, py: Python<'_>) -> PyResult<()> {
+    fn rollback(&self, py: Python<'_>) -> PyResult<()> {
         wait_on(py, &self.core, self.core.rollback())
     }
 
-    pub fn listen(&self, py: Python<'_>, channel: &str) -> PyResult<()> {
+    fn savepoint(&self, py: Python<'_>) -> PyResult<()> {
+        wait_on(py, &self.core, self.core.savepoint())
+    }
+
+    fn release_savepoint(&self, py: Python<'_>) -> PyResult<()> {
+        wait_on(py, &self.core, self.core.release_savepoint())
+    }
+
+    fn rollback_to_savepoint(&self, py: Python<'_>) -> PyResult<()> {
+        wait_on(py, &self.core, self.core.rollback_to_savepoint())
+    }
+
+    fn listen(&self, py: Python<'_>, channel: &str) -> PyResult<()> {
         wait_on(py, &self.core, self.core.listen(channel))
     }
 
-    pub fn unlisten(&self, py: Python<'_>, channel: &str) -> PyResult<()> {
+    fn unlisten(&self, py: Python<'_>, channel: &str) -> PyResult<()> {
         wait_on(py, &self.core, self.core.unlisten(channel))
     }
 
     /// The next notification, or None when the time in seconds is over.
-    pub fn notification<'py>(&self, py: Python<'py>, timeout: f64) -> PyResult<Option<Bound<'py, PyAny>>> {
+    fn notification<'py>(&self, py: Python<'py>, timeout: f64) -> PyResult<Option<Bound<'py, PyAny>>> {
         let limit = runtime::time_limit("notification", "timeout", timeout).map_err(to_py)?;
         let found = wait(py, self.core.notification(limit.unwrap_or(std::time::Duration::MAX)))?;
         found.map(|n| notification(py, n)).transpose()
@@ -72,7 +84,7 @@ impl Connection {
         wait(py, self.core.cancel())
     }
 
-    pub fn close(&self, py: Python<'_>) -> PyResult<()> {
+    fn close(&self, py: Python<'_>) -> PyResult<()> {
         let close = async {
             self.core.close().await;
             Ok(())

@@ -199,6 +199,7 @@ def test_transactions_nest(client):
             _ = 1 / 0
         with pytest.raises(pgque.PgqueError), conn.transaction():
             conn.execute("select 1/0")
+        assert conn.transaction_status == "active"
         with conn.transaction():
             conn.execute("insert into nested values (3)")
     with pytest.raises(ZeroDivisionError), conn.transaction():

@@ -96,22 +96,14 @@ class Connection(_pgque.Connection):
             self.begin()
             commit, rollback = self.commit, self.rollback
         else:
-            # An inner savepoint may have the same name: it hides the outer one until released.
-            self.execute("savepoint pgque")
-            commit, rollback = self._release_savepoint, self._rollback_to_savepoint
+            self.savepoint()
+            commit, rollback = self.release_savepoint, self.rollback_to_savepoint
         try:
             yield self
         except BaseException:
             rollback()
             raise
         commit()
-
-    def _release_savepoint(self) -> None:
-        self.execute("release savepoint pgque")
-
-    def _rollback_to_savepoint(self) -> None:
-        self.execute("rollback to savepoint pgque")
-        self._release_savepoint()
 
     def notifies(
         self, *, timeout: float | None = None, stop_after: int | None = None
