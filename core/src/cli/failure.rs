@@ -63,7 +63,7 @@ impl fmt::Display for Failure {
 fn next_step(error: &Error) -> Option<&'static str> {
     match error.kind() {
         Kind::Connection => Some(match error.sqlstate() {
-            Some("28P01") => "check user and password in --dsn, PGQUE_DSN, PGPASSWORD or ~/.pgpass",
+            Some("28P01") => "check user and password in --dsn or PGQUE_DSN",
             Some("3D000") => "create the database first, or name another with --dsn or PGQUE_DSN",
             Some(state) if state.starts_with("28") => {
                 "check the user in --dsn or PGQUE_DSN, and the server's pg_hba.conf"
@@ -93,10 +93,7 @@ mod tests {
     fn an_error_is_one_line_with_a_next_step() {
         let server = ServerError { sqlstate: "28P01".into(), message: "refused\n  twice".into(), ..Default::default() };
         let text = Failure::from(Error::from_server("connect", server)).to_string();
-        assert_eq!(
-            text,
-            "connect: refused twice; check user and password in --dsn, PGQUE_DSN, PGPASSWORD or ~/.pgpass"
-        );
+        assert_eq!(text, "connect: refused twice; check user and password in --dsn or PGQUE_DSN");
     }
 
     #[test]

@@ -44,8 +44,8 @@ impl Session {
             .spawn(attempt)
             .await
             .map_err(|e| Error::new(Kind::Internal, "connect", e.to_string()))?
-            .map_err(|_| Error::new(Kind::Connection, "connect", "timed out"))?
-            .map_err(refused)?;
+            .map_err(|_| unreachable(settings, "timed out"))?
+            .map_err(|e| refused(settings, e))?;
         let events = Arc::new(Events::default());
         let sink = events.clone();
         runtime::handle()?.spawn(async move {
@@ -115,13 +115,18 @@ impl Events {
 }
 
 /// What the server says decides the kind; everything else that prevents a connection is of that kind.
-fn refused(error: tokio_postgres::Error) -> Error {
-    match error.as_db_error().is_some() {
-        true => Error::from_driver("connect", error),
+fn refused(settings: &Settings, error: tokio_postgres::Error) -> Error {
+    let ours = Error::from_driver("connect", error);
+    match ours.server().is_some() {
+        true => ours,
         false => {
-            let ours = Error::from_driver("connect", error);
-            let message = ours.message().replace("error connecting to server: ", "");
-            Error::new(Kind::Connection, "connect", message)
+            let reason = ours.message().trim_start_matches("error connecting to server: ");
+            unreachable(settings, reason)
         }
     }
+}
+
+/// Names the server, for the reason alone ("connection refused") does not say which setting to look at.
+fn unreachable(settings: &Settings, reason: &str) -> Error {
+    Error::new(Kind::Connection, "connect", format!("{}: {reason}", settings.server()))
 }

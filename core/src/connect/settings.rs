@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use tokio_postgres::Config;
-use tokio_postgres::config::SslMode;
+use tokio_postgres::config::{Host, SslMode};
 
 use crate::error::{Error, Kind, Result};
 
@@ -59,6 +59,22 @@ impl Settings {
         self
     }
 
+    /// Hosts and ports, for people: `db1:5432, db2:5433`.
+    pub(crate) fn server(&self) -> String {
+        let ports = self.config.get_ports();
+        let port = |i: usize| ports.get(i).or(ports.first()).copied().unwrap_or(5432);
+        let host = |(i, host): (usize, &Host)| match host {
+            Host::Tcp(name) => format!("{name}:{}", port(i)),
+            Host::Unix(folder) => format!("{}/.s.PGSQL.{}", folder.display(), port(i)),
+        };
+        let hosts: Vec<String> = self.config.get_hosts().iter().enumerate().map(host).collect();
+        let address = |(i, address): (usize, &std::net::IpAddr)| format!("{address}:{}", port(i));
+        match hosts.is_empty() {
+            false => hosts.join(", "),
+            true => self.config.get_hostaddrs().iter().enumerate().map(address).collect::<Vec<_>>().join(", "),
+        }
+    }
+
     pub(crate) fn connect_timeout(&self) -> Duration {
         self.config.get_connect_timeout().copied().unwrap_or(CONNECT_TIMEOUT)
     }
@@ -100,6 +116,15 @@ mod tests {
     fn a_password_is_never_shown() {
         let settings = Settings::parse("postgresql://u:s3cret@h/d").unwrap();
         assert!(!format!("{settings:?}").contains("s3cret"));
+    }
+
+    #[test]
+    fn servers_are_named_with_their_ports() {
+        let server = |dsn| Settings::parse(dsn).unwrap().server();
+        assert_eq!(server("postgresql://a:1,b:2/d"), "a:1, b:2");
+        assert_eq!(server("host=a,b port=7"), "a:7, b:7");
+        assert_eq!(server("host=/tmp"), "/tmp/.s.PGSQL.5432");
+        assert_eq!(server("hostaddr=127.0.0.1"), "127.0.0.1:5432");
     }
 
     #[test]
