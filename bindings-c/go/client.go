@@ -69,7 +69,8 @@ func newClient(made *C.pgque_client) *Client {
 }
 
 // Close closes the connection; an open transaction is rolled back, and later calls fail with [ErrClosed]. Twice is
-// fine. The connection below a client made by [Over] stays open.
+// fine. A Notification that waits goes on until its time or context is over. The connection below a client made by
+// [Over] stays open.
 func (c *Client) Close() error {
 	client, err := c.enter("close")
 	if err != nil {
@@ -117,7 +118,7 @@ func (c *Client) call(ctx context.Context, a *arguments, call func(*C.pgque_clie
 	}
 	run := func() error { return native(ctx, a.op, func() *C.pgque_error { return call(client) }) }
 	if c.over != nil {
-		return c.over.during(ctx, run)
+		return c.over.during(ctx, a.op, run)
 	}
 	return run()
 }

@@ -68,8 +68,11 @@ func copiedMessage(message *C.pgque_message) Message {
 	return m
 }
 
-// takenMessages copies the messages and frees those of C.
+// takenMessages copies the messages and frees those of C; nil for NULL, when there was an error.
 func takenMessages(messages *C.pgque_messages) []Message {
+	if messages == nil {
+		return nil
+	}
 	defer C.pgque_messages_free(messages)
 	found := make([]Message, int(C.pgque_messages_count(messages)))
 	for i := range found {

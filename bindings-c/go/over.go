@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"reflect"
 	"runtime/cgo"
-	"sync"
 	"unsafe"
 )
 
@@ -27,7 +26,7 @@ func Over(connection Querier) (*Client, error) {
 	if connection == nil {
 		return nil, ours(ErrInvalidInput, "connect", "connection must not be nil")
 	}
-	over := &caller{connection: connection}
+	over := &caller{connection: connection, turn: make(chan struct{}, 1)}
 	handle := cgo.NewHandle(over) // until C calls pgqueGoRelease
 	var made *C.pgque_client
 	if err := failure(C.pgque_go_over(C.uintptr_t(handle), &made)); err != nil {
@@ -42,15 +41,19 @@ func Over(connection Querier) (*Client, error) {
 type caller struct {
 	connection Querier
 
-	mu  sync.Mutex // held during a call; guards what follows
-	ctx context.Context
-	err error
+	turn chan struct{} // full during a call, to which the rest belongs
+	ctx  context.Context
+	err  error
 }
 
 // during makes a call whose statements run with ctx, and adds the connection's own error to what it returns.
-func (o *caller) during(ctx context.Context, call func() error) error {
-	o.mu.Lock()
-	defer o.mu.Unlock()
+func (o *caller) during(ctx context.Context, op string, call func() error) error {
+	select {
+	case o.turn <- struct{}{}:
+		defer func() { <-o.turn }()
+	case <-ctx.Done():
+		return interrupted(op, ctx.Err())
+	}
 	o.ctx, o.err = ctx, nil
 	err := call()
 	if e, ok := err.(*Error); ok && o.err != nil {

