@@ -46,7 +46,7 @@ impl Batch {
                 None => unknown(options.unknown_handler_policy, logger, message),
                 Some(_) => verdict.unwrap_or_else(no_verdict),
             };
-            (message.msg_id, storable(with_delay(verdict, &options.retry_after)))
+            (message.msg_id, storable(with_delay(verdict, &options.retry_after, logger)))
         });
         settled.filter(|(_, verdict)| *verdict != Verdict::Ack).collect()
     }
@@ -70,11 +70,20 @@ fn no_verdict() -> Verdict {
     Verdict::Retry { after: None, reason }
 }
 
-fn with_delay(verdict: Verdict, retry_after: &Interval) -> Verdict {
-    match verdict {
-        Verdict::Retry { after: None, reason } => Verdict::Retry { after: Some(retry_after.clone()), reason },
-        other => other,
-    }
+/// The consumer's own delay where the handler named none, or one that cannot be: a single bad verdict must not
+/// keep the whole batch from being finished.
+fn with_delay(verdict: Verdict, retry_after: &Interval, logger: &str) -> Verdict {
+    let Verdict::Retry { after, reason } = verdict else {
+        return verdict;
+    };
+    let possible = after.filter(|after| match after.to_sql("finish", "after") {
+        Ok(_) => true,
+        Err(error) => {
+            log::error!(target: logger, "a handler's verdict: {}; using retry_after", error.message());
+            false
+        }
+    });
+    Verdict::Retry { after: Some(possible.unwrap_or_else(|| retry_after.clone())), reason }
 }
 
 /// PostgreSQL's text holds no NUL; an error's text that does must not keep the batch from being finished.
@@ -90,6 +99,15 @@ fn storable(verdict: Verdict) -> Verdict {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_impossible_delay_becomes_the_consumers_own() {
+        let retry = |after: Option<f64>| Verdict::Retry { after: after.map(Interval::Seconds), reason: None };
+        for after in [None, Some(f64::NAN), Some(-1.0), Some(1e12)] {
+            assert_eq!(with_delay(retry(after), &Interval::Seconds(60.0), "pgque"), retry(Some(60.0)));
+        }
+        assert_eq!(with_delay(retry(Some(0.5)), &Interval::Seconds(60.0), "pgque"), retry(Some(0.5)));
+    }
 
     #[test]
     fn a_reason_with_nul_can_be_stored() {
