@@ -60,6 +60,8 @@ create table if not exists pgque.subscription (
   -- Is or was the main of a cooperative group: a group whose last member left may form again without
   -- being asked to convert a normal consumer.
   sub_group     boolean not null default false,
+  -- The open batch is read in pages: no call on the whole batch.
+  sub_paged     boolean not null default false,
   constraint subscription_pkey primary key (sub_queue, sub_consumer),
   constraint subscription_batch_idx unique (sub_batch),
   constraint subscription_sub_role_check check (sub_role in ('normal', 'coop_main', 'coop_member'))

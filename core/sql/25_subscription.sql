@@ -93,6 +93,7 @@ as $$
 declare
   v_queue integer;
   v_consumer integer;
+  v_sub pgque.subscription;
 begin
   if x_tick_pos is null then
     return pgque.register_consumer(x_queue_name, x_consumer_name);
@@ -114,6 +115,9 @@ begin
   if found then
     return 1;
   end if;
+  select * into v_sub from pgque.subscription
+   where sub_queue = v_queue and sub_consumer = v_consumer for no key update;
+  perform pgque._refuse_paged(v_sub);
   update pgque.subscription
      set sub_last_tick = x_tick_pos, sub_batch = null, sub_next_tick = null, sub_active = now()
    where sub_queue = v_queue and sub_consumer = v_consumer;
@@ -146,6 +150,7 @@ begin
   if not found then
     return 0;
   end if;
+  perform pgque._refuse_paged(v_sub);
   if pgque._has_members(v_sub) then
     raise exception 'cannot unregister cooperative main consumer with registered subconsumers'
       using errcode = 'PQ005';
@@ -153,6 +158,8 @@ begin
   delete from pgque.retry_queue where ev_queue = v_sub.sub_queue and ev_owner = v_sub.sub_id;
   delete from pgque.coop_window
    where win_queue = v_sub.sub_queue and win_consumer = v_sub.sub_consumer;
+  delete from pgque.page_state
+   where page_queue = v_sub.sub_queue and page_consumer = v_sub.sub_consumer;
   delete from pgque.subscription
    where sub_queue = v_sub.sub_queue and sub_consumer = v_sub.sub_consumer;
   perform pgque._drop_unused_consumers(array[v_sub.sub_consumer]);

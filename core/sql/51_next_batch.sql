@@ -125,6 +125,7 @@ declare
   v_sub pgque.subscription := pgque._subscription(i_queue_name, i_consumer_name);
 begin
   v_sub := pgque._lock_subscription(v_sub, i_queue_name, i_consumer_name);
+  perform pgque._refuse_paged(v_sub);
   if not exists (select from pgque.tick
                   where tick_queue = v_sub.sub_queue and tick_id = v_sub.sub_last_tick) then
     raise exception 'PgQ corruption: Consumer % on queue % does not see tick %',
@@ -184,9 +185,10 @@ begin
   update pgque.subscription
      set sub_last_tick = case when sub_role = 'normal' then sub_next_tick end,
          sub_batch = null, sub_next_tick = null, sub_active = now()
-   where sub_batch = x_batch_id and sub_role <> 'coop_main'
+   where sub_batch = x_batch_id and sub_role <> 'coop_main' and not sub_paged
   returning * into v_sub;
   if not found then
+    perform pgque._refuse_paged(pgque._batch(x_batch_id));
     if exists (select from pgque.subscription where sub_batch = x_batch_id) then
       raise exception 'cannot finish cooperative main consumer batch % as normal active consumer',
         x_batch_id using errcode = 'PQ005';

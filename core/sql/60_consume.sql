@@ -57,6 +57,7 @@ begin
   end if;
 
   v_sub := pgque._lock_subscription(v_sub, i_queue, i_consumer);
+  perform pgque._refuse_paged(v_sub);
   if v_sub.sub_role <> 'normal' then
     return;
   end if;

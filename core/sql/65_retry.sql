@@ -70,6 +70,7 @@ begin
   if v_sub.sub_batch is null then
     raise exception 'batch not found: %', i_batch_id using errcode = 'PQ003';
   end if;
+  perform pgque._refuse_paged(v_sub);
   if pgque._route_events(v_sub, array[i_msg.msg_id], array[i_retry_after], '{}'::boolean[],
        array[i_reason]) = 0 then
     raise exception 'msg_id % not found in batch %', i_msg.msg_id, i_batch_id using errcode = 'PQ004';
@@ -105,6 +106,7 @@ begin
     if not found then
       return 0;
     end if;
+    perform pgque._refuse_paged(v_sub);
     select count(distinct coalesce(id, -1)) into v_wanted from unnest(i_msg_ids) id;
     if pgque._route_events(v_sub, i_msg_ids, i_retry_after, i_dead, i_reasons) < v_wanted then
       raise exception 'msg_id % not found in batch %', pgque._missing_id(v_sub, i_msg_ids), i_batch_id

@@ -34,6 +34,7 @@ declare
   v_sub pgque.subscription := pgque._batch(x_batch_id);
   v record;
 begin
+  perform pgque._refuse_paged(v_sub);
   if v_sub.sub_batch is not null and x_event_id is not null then
     select * into v from pgque._queue_retries(v_sub, x_event_id, x_retry_time);
     if v.found_any then
@@ -64,6 +65,7 @@ begin
   if v_sub.sub_batch is null then
     raise exception 'batch_retry: batch % not found', i_batch_id using errcode = 'PQ003';
   end if;
+  perform pgque._refuse_paged(v_sub);
   return (select added from pgque._queue_retries(v_sub, null::bigint,
     current_timestamp + make_interval(secs => i_retry_seconds)));
 end

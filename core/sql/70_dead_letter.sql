@@ -14,6 +14,7 @@ begin
   if v_sub.sub_batch is null then
     raise exception 'batch not found: %', i_batch_id using errcode = 'PQ003';
   end if;
+  perform pgque._refuse_paged(v_sub);
   if v_sub.sub_role = 'coop_member' then
     select sub_consumer into v_main from pgque.subscription
      where sub_queue = v_sub.sub_queue and sub_id = v_sub.sub_id and sub_role = 'coop_main';

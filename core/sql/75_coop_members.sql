@@ -159,6 +159,7 @@ begin
     return 0;
   end if;
 
+  perform pgque._refuse_paged(v_member);
   if v_member.sub_batch is not null then
     if i_batch_handling is distinct from 1 then
       raise exception '%', case
@@ -175,6 +176,8 @@ begin
       array_fill('subconsumer unregistered'::text, array[cardinality(v_ids)]));
   end if;
 
+  delete from pgque.page_state
+   where page_queue = v_member.sub_queue and page_consumer = v_member.sub_consumer;
   delete from pgque.subscription
    where sub_queue = v_member.sub_queue and sub_consumer = v_member.sub_consumer;
   perform pgque._drop_unused_consumers(array[v_member.sub_consumer]);

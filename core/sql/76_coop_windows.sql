@@ -125,28 +125,40 @@ end
 $$;
 
 -- The least recently active other member whose batch is older than the dead interval loses it to the
--- caller, under a fresh batch id. Members whose row is locked are at work.
+-- caller, under a fresh batch id. Members whose row is locked are at work. A batch that is read in pages
+-- goes only to a worker that does so too, with its position, and not while the page's lease runs.
 create or replace function pgque._take_over(
-  i_member pgque.subscription, i_dead_interval interval) returns pgque.subscription
+  i_member pgque.subscription, i_dead_interval interval, i_paging boolean)
+returns pgque.subscription
 language plpgsql
 as $$
 declare
   v_victim pgque.subscription;
-  v_member pgque.subscription;
 begin
   select * into v_victim from pgque.subscription
    where sub_queue = i_member.sub_queue and sub_id = i_member.sub_id and sub_role = 'coop_member'
      and sub_consumer <> i_member.sub_consumer and sub_batch is not null
      and sub_active < now() - i_dead_interval
+     and (not sub_paged or i_paging and not pgque._page_is_leased(sub_queue, sub_consumer))
    order by sub_active, sub_consumer limit 1
      for no key update skip locked;
-  if not found then
+  -- The lease may have been renewed just before the row was locked.
+  if not found or (v_victim.sub_paged
+                   and pgque._page_is_leased(v_victim.sub_queue, v_victim.sub_consumer)) then
     return i_member;
   end if;
-  update pgque.subscription set sub_batch = null, sub_last_tick = null, sub_next_tick = null
+  update pgque.subscription
+     set sub_batch = null, sub_last_tick = null, sub_next_tick = null, sub_paged = false
    where sub_queue = v_victim.sub_queue and sub_consumer = v_victim.sub_consumer;
-  return pgque._give(i_member, v_victim.sub_last_tick, v_victim.sub_next_tick,
+  i_member := pgque._give(i_member, v_victim.sub_last_tick, v_victim.sub_next_tick,
     nextval('pgque.batch_id_seq'));
+  if v_victim.sub_paged then
+    perform pgque._move_pages(v_victim, i_member);
+    update pgque.subscription set sub_paged = true
+     where sub_queue = i_member.sub_queue and sub_consumer = i_member.sub_consumer
+    returning * into i_member;
+  end if;
+  return i_member;
 end
 $$;
 
@@ -172,7 +184,7 @@ $$;
 -- it is then, with the batch it holds or has taken over. An idle worker leaves with has_work false and
 -- writes at most once a second.
 create or replace function pgque._coop_enter(
-  i_queue text, i_consumer text, i_subconsumer text, i_dead_interval interval,
+  i_queue text, i_consumer text, i_subconsumer text, i_dead_interval interval, i_paging boolean,
   out main pgque.subscription, out member pgque.subscription, out has_work boolean)
 language plpgsql
 as $$
@@ -224,7 +236,10 @@ begin
      where sub_queue = member.sub_queue and sub_consumer = member.sub_consumer
     returning * into member;
   elsif i_dead_interval is not null then
-    member := pgque._take_over(member, i_dead_interval);
+    member := pgque._take_over(member, i_dead_interval, i_paging);
+  end if;
+  if not i_paging then
+    perform pgque._refuse_paged(member);
   end if;
 end
 $$;

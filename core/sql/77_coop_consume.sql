@@ -20,7 +20,7 @@ begin
     raise exception 'pgque.receive_coop: max_return must be >= 1, got %', i_max_return
       using errcode = '22023';
   end if;
-  select * into v from pgque._coop_enter(i_queue, i_consumer, i_subconsumer, i_dead_interval);
+  select * into v from pgque._coop_enter(i_queue, i_consumer, i_subconsumer, i_dead_interval, false);
   if not v.has_work then
     return;
   end if;
@@ -81,7 +81,7 @@ declare
   v_window record;
   v_end bigint;
 begin
-  select * into v from pgque._coop_enter(i_queue, i_consumer, i_subconsumer, i_dead_interval);
+  select * into v from pgque._coop_enter(i_queue, i_consumer, i_subconsumer, i_dead_interval, false);
   if not v.has_work then
     return;
   end if;

@@ -13,7 +13,7 @@ begin
      and c.relowner <> (select nspowner from pg_namespace where nspname = 'pgque')
      and (c.relname in ('queue', 'consumer', 'subscription', 'tick', 'coop_window', 'event_template',
                         'retry_queue', 'dead_letter', 'config', 'delayed_events', 'idem',
-                        'batch_id_seq')
+                        'page_state', 'batch_id_seq')
           or c.relname ~ '^event_\d+');
   if v_foreign is not null then
     raise exception 'pgque: not owned by the owner of the schema: %', v_foreign using errcode = 'PQ009';
@@ -69,6 +69,7 @@ declare
     "pgque_reader": ["subscribe", "unsubscribe", "receive", "ack", "nack", "finish",
       "subscribe_subconsumer", "register_subconsumer", "unsubscribe_subconsumer",
       "unregister_subconsumer", "receive_coop", "touch_subconsumer",
+      "receive_page", "receive_page_coop", "ack_page", "renew_page",
       "register_consumer", "register_consumer_at", "unregister_consumer",
       "next_batch", "next_batch_info", "next_batch_custom", "get_batch_events", "finish_batch",
       "event_retry", "get_queue_info", "get_consumer_info", "get_batch_info", "dlq_inspect",

@@ -22,6 +22,8 @@ mod finish;
 mod install;
 #[path = "engine/monitoring.rs"]
 mod monitoring;
+#[path = "engine/pages.rs"]
+mod pages;
 #[path = "engine/primitives.rs"]
 mod primitives;
 #[path = "engine/produce.rs"]
