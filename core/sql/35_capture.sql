@@ -7,96 +7,105 @@
 -- pgque_writer: the arguments may hold SQL expressions. The trigger functions proper see the session's
 -- search_path and qualify what they use; expressions are evaluated with it, everything else is not.
 
--- Columns of the table in its order, with the text of their old and new values; key_position counts
--- from 1 in the key. Values arrive and leave as the text of the whole row: a record parameter would tie
--- the function's plans to the first table of the session.
+-- The values of SQL expressions over a row. The row comes as text: a record parameter would tie the
+-- function's plans to the first table of the session. The session's search_path is set only here; a
+-- local setting of a function that pins its own ends with the function.
+create or replace function pgque._capture_evaluate(
+  i_search_path text, i_relation oid, i_row text, i_expressions text) returns text[]
+language plpgsql strict set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_values text[];
+  v_sql text := format(
+    'select array[%s]::pg_catalog.text[] from (select (cast($1 as %s)).*) %I', i_expressions,
+    i_relation::regclass, (select relname from pg_class where oid = i_relation));
+begin
+  perform set_config('search_path', i_search_path, true);
+  execute v_sql using i_row into v_values;
+  return v_values;
+end
+$$;
+
+-- Columns of the table in its order, with the texts of their old and new values; key_position counts
+-- from 1 within the key.
 create or replace function pgque._capture_columns(
-  i_relation oid, i_key text[], i_style text, i_old text, i_new text)
+  i_style text, i_relation oid, i_key text[], i_search_path text, i_old text, i_new text)
 returns table (name text, key_position integer, is_magic boolean, old_text text, new_text text)
-language plpgsql set search_path = pg_catalog, pg_temp
+language plpgsql set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
 as $$
 declare
   v_names text[];
   v_keys integer[];
   v_texts text;
-  v_old text[];
-  v_new text[];
 begin
   select array_agg(a.attname::text order by a.attnum),
-         array_agg(coalesce(array_position(i_key, a.attname::text),
-                            case when i_key is null then k.position::integer end) order by a.attnum),
+         array_agg(case when i_key is null then k.position::integer
+                        else array_position(i_key, a.attname::text) end order by a.attnum),
          string_agg(format(case
              when i_style <> 'json' then
-               -- As in COPY: booleans are t and f.
-               $f$case when num_nulls(r.%1$I) = 0 then format('%%s', r.%1$I) end$f$
+               -- As COPY writes them: booleans are t and f.
+               $f$case when pg_catalog.num_nulls(%1$I) operator(pg_catalog.=) 0
+                       then pg_catalog.format('%%s', %1$I) end$f$
              when a.atttypid in ('int2'::regtype, 'int4'::regtype, 'int8'::regtype, 'bool'::regtype,
                                  'date'::regtype, 'timestamp'::regtype, 'timestamptz'::regtype) then
-               'to_json(r.%1$I)::text'
-             else 'to_json(r.%1$I::text)::text' end, a.attname), ', ' order by a.attnum)
+               'pg_catalog.to_json(%1$I)::pg_catalog.text'
+             else 'pg_catalog.to_json(%1$I::pg_catalog.text)::pg_catalog.text' end, a.attname),
+           ', ' order by a.attnum)
     into v_names, v_keys, v_texts
     from pg_attribute a
     left join pg_index i on i.indrelid = a.attrelid and i.indisprimary
-    left join lateral unnest(i.indkey) with ordinality k (attnum, position) on k.attnum = a.attnum
+    left join lateral unnest(i.indkey) with ordinality k (attnum, position)
+      on k.attnum = a.attnum and k.position <= i.indnkeyatts
    where a.attrelid = i_relation and a.attnum > 0 and not a.attisdropped;
-
-  v_texts := format('select array[%s]::text[] from (select (cast($1 as %s)).*) r', v_texts,
-    i_relation::regclass);
-  if i_old is not null then
-    execute v_texts using i_old into v_old;
-  end if;
-  if i_new is not null then
-    execute v_texts using i_new into v_new;
-  end if;
   return query
     select u.name, u.key_position, u.name ~ '^_pgq_ev_(type|extra[1-4])$', u.old_text, u.new_text
-      from unnest(v_names, v_keys, v_old, v_new) u (name, key_position, old_text, new_text);
+      from unnest(v_names, v_keys,
+             pgque._capture_evaluate(i_search_path, i_relation, i_old, v_texts),
+             pgque._capture_evaluate(i_search_path, i_relation, i_new, v_texts))
+           u (name, key_position, old_text, new_text);
 end
 $$;
 
 -- Everything but letters, digits, "-", "_" and "." becomes %xx, a space "+".
 create or replace function pgque._capture_urlencode(i_text text) returns text
-language sql immutable strict
-return case when i_text ~ '^[A-Za-z0-9_.-]*$' then i_text else (
-  select string_agg(case
-           when c ~ '[A-Za-z0-9_.-]' then c
-           when c = ' ' then '+'
-           else regexp_replace(encode(convert_to(c, 'UTF8'), 'hex'), '(..)', '%\1', 'g') end,
-           '' order by n)
-    from regexp_split_to_table(i_text, '') with ordinality s (c, n)) end;
+language plpgsql immutable strict set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if i_text ~ '^[A-Za-z0-9_.-]*$' then
+    return i_text;
+  end if;
+  return (
+    select string_agg(case
+             when c ~ '[A-Za-z0-9_.-]' then c
+             when c = ' ' then '+'
+             else regexp_replace(encode(convert_to(c, 'UTF8'), 'hex'), '(..)', '%\1', 'g') end,
+             '' order by n)
+      from regexp_split_to_table(i_text, '') with ordinality s (c, n));
+end
+$$;
 
 -- A whole row in the trigger's style. sqltriga keeps the row before an update as an insert would.
 create or replace function pgque._capture_row(i_style text, i_names text[], i_texts text[])
 returns text
-language sql immutable
-return (
-  select case i_style
-    when 'json' then
-      '{' || coalesce(string_agg(to_json(name)::text || ':' || coalesce(value, 'null'), ',' order by n), '')
-      || '}'
-    when 'url' then
-      coalesce(string_agg(pgque._capture_urlencode(name)
-        || coalesce('=' || pgque._capture_urlencode(value), ''), '&' order by n), '')
-    else
-      format('(%s) values (%s)', string_agg(quote_ident(name), ',' order by n),
-        string_agg(coalesce(quote_literal(value), 'null'), ',' order by n))
-    end
-    from unnest(i_names, i_texts) with ordinality u (name, value, n));
-
--- The value of a trigger argument's expression over a row, found with the session's search_path: a
--- local setting of a function that pins its own ends with the function.
-create or replace function pgque._capture_expression(
-  i_search_path text, i_relation oid, i_row text, i_expression text) returns text
-language plpgsql set search_path = pg_catalog, pg_temp
+language plpgsql immutable set search_path = pg_catalog, pg_temp
 as $$
-declare
-  v_row text := format('(select (cast($1 as %s)).*) %I', i_relation::regclass,
-    (select relname from pg_class where oid = i_relation));
-  v_value text;
 begin
-  perform set_config('search_path', i_search_path, true);
-  execute pg_catalog.format(E'select (%s\n)::pg_catalog.text from %s', i_expression, v_row)
-    using i_row into v_value;
-  return v_value;
+  case i_style
+    when 'json' then
+      return '{' || coalesce((
+        select string_agg(to_json(name)::text || ':' || coalesce(value, 'null'), ',' order by n)
+          from unnest(i_names, i_texts) with ordinality u (name, value, n)), '') || '}';
+    when 'url' then
+      return coalesce((
+        select string_agg(pgque._capture_urlencode(name)
+                 || coalesce('=' || pgque._capture_urlencode(value), ''), '&' order by n)
+          from unnest(i_names, i_texts) with ordinality u (name, value, n)), '');
+    else
+      return (
+        select format('(%s) values (%s)', string_agg(quote_ident(name), ',' order by n),
+                 string_agg(coalesce(quote_literal(value), 'null'), ',' order by n))
+          from unnest(i_names, i_texts) with ordinality u (name, value, n));
+  end case;
 end
 $$;
 
@@ -128,6 +137,46 @@ $$;
 create or replace function pgque._capture_names(i_list text) returns text[]
 language sql immutable
 return regexp_split_to_array(btrim(i_list), '\s*,\s*');
+
+-- What happened to one row, summed up over its columns. Planning this for every row
+-- would cost more than everything else.
+create or replace function pgque._capture_change(
+  i_style text, i_relation oid, i_options jsonb, i_search_path text, i_old text, i_new text,
+  out key text[], out key_is text, out key_kept text, out key_changed boolean,
+  out ignored_changed boolean, out data_changed boolean, out changes text,
+  out names text[], out old_texts text[], out new_texts text[], out overrides jsonb)
+language plpgsql set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+as $$
+begin
+  select coalesce(array_agg(name order by key_position) filter (where key_position > 0), '{}'),
+         string_agg(quote_ident(name) || '=' || quote_literal(coalesce(old_text, new_text)), ' and '
+                    order by key_position) filter (where key_position > 0),
+         string_agg(quote_ident(name) || '=' || quote_literal(new_text), '')
+           filter (where key_position = 1),
+         coalesce(bool_or(key_position > 0 and changed), false),
+         coalesce(bool_or(is_ignored and changed), false),
+         coalesce(bool_or(is_data and changed), false),
+         string_agg(quote_ident(name) || '=' || coalesce(quote_literal(new_text), 'NULL'), ','
+                    order by position) filter (where is_data and changed),
+         array_agg(name order by position) filter (where is_data),
+         array_agg(old_text order by position) filter (where is_data),
+         array_agg(new_text order by position) filter (where is_data),
+         -- A column _pgq_ev_type names the field ev_type.
+         coalesce(jsonb_object_agg(substr(name, 6), case i_style
+                    when 'json' then coalesce(new_text, old_text)::json #>> '{}'
+                    else coalesce(new_text, old_text) end) filter (where is_magic), '{}')
+    into key, key_is, key_kept, key_changed, ignored_changed, data_changed, changes, names, old_texts,
+         new_texts, overrides
+    from (select *, old_text is distinct from new_text as changed,
+                 not is_magic and is_listed as is_ignored, not is_magic and not is_listed as is_data
+            from (select *, name = any (pgque._capture_names(coalesce(i_options ->> 'ignore', '')))
+                              as is_listed
+                    from pgque._capture_columns(i_style, i_relation,
+                           pgque._capture_names(i_options ->> 'pkey'), i_search_path, i_old, i_new)
+                         with ordinality
+                         _ (name, key_position, is_magic, old_text, new_text, position)) listed) sorted;
+end
+$$;
 
 -- Sends one change. True if the row operation goes on. A truncation concerns no row: its event has no
 -- data, and expressions are not asked.
@@ -161,31 +210,8 @@ begin
       v_schema, v_table, v_queue, i_op using errcode = 'PQ005';
   end if;
 
-  select coalesce(array_agg(name order by key_position) filter (where key_position > 0), '{}') as key,
-         string_agg(quote_ident(name) || '=' || quote_literal(coalesce(old_text, new_text)), ' and '
-                    order by key_position) filter (where key_position > 0) as key_is,
-         string_agg(quote_ident(name) || '=' || quote_literal(new_text), '')
-           filter (where key_position = 1) as key_kept,
-         bool_or(key_position > 0 and old_text is distinct from new_text) as key_changed,
-         bool_or(is_ignored and old_text is distinct from new_text) as ignored_changed,
-         bool_or(is_data and old_text is distinct from new_text) as data_changed,
-         string_agg(quote_ident(name) || '=' || coalesce(quote_literal(new_text), 'NULL'), ',' order by n)
-           filter (where is_data and old_text is distinct from new_text) as changes,
-         array_agg(name order by n) filter (where is_data) as names,
-         array_agg(old_text order by n) filter (where is_data) as old_texts,
-         array_agg(new_text order by n) filter (where is_data) as new_texts,
-         coalesce(jsonb_object_agg(substr(name, 6), case i_style
-                    when 'json' then coalesce(new_text, old_text)::json #>> '{}'
-                    else coalesce(new_text, old_text) end) filter (where is_magic), '{}') as overrides
-    into v
-    from (select c.*, not c.is_magic and not c.is_ignored as is_data
-            from (select *, not is_magic
-                            and name = any (coalesce(pgque._capture_names(v_options ->> 'ignore'), '{}'))
-                              as is_ignored
-                    from pgque._capture_columns(i_relation, pgque._capture_names(v_options ->> 'pkey'),
-                           i_style, i_old, i_new) with ordinality
-                           _ (name, key_position, is_magic, old_text, new_text, n)) c) c;
-
+  select * into v
+    from pgque._capture_change(i_style, i_relation, v_options, i_search_path, i_old, i_new);
   if i_op in ('UPDATE', 'DELETE') and cardinality(v.key) = 0 then
     raise exception 'Update/Delete on table without pkey' using errcode = 'PQ005';
   end if;
@@ -198,8 +224,8 @@ begin
     end if;
   end if;
   if i_op <> 'TRUNCATE' and v_options ? 'when'
-     and pgque._capture_expression(i_search_path, i_relation, coalesce(i_new, i_old),
-           v_options ->> 'when')::boolean is not true then
+     and (pgque._capture_evaluate(i_search_path, i_relation, coalesce(i_new, i_old),
+            '(' || (v_options ->> 'when') || E'\n)'))[1]::boolean is not true then
     return v_passes;
   end if;
 
@@ -223,10 +249,12 @@ begin
   end if;
 
   if i_op <> 'TRUNCATE' then
-    foreach v_field in array array['ev_type', 'ev_extra1', 'ev_extra2', 'ev_extra3', 'ev_extra4'] loop
+    for v_field in select unnest(array['ev_type', 'ev_extra1', 'ev_extra2', 'ev_extra3', 'ev_extra4'])
+    loop
       if v_options ? v_field then
-        v.overrides := v.overrides || jsonb_build_object(v_field, pgque._capture_expression(
-          i_search_path, i_relation, coalesce(i_new, i_old), v_options ->> v_field));
+        v.overrides := v.overrides || jsonb_build_object(v_field,
+          (pgque._capture_evaluate(i_search_path, i_relation, coalesce(i_new, i_old),
+             '(' || (v_options ->> v_field) || E'\n)::pg_catalog.text'))[1]);
       end if;
     end loop;
     v_event := jsonb_populate_record(v_event, v.overrides);

@@ -55,7 +55,8 @@ $$;
 
 -- One round. A rotation left half done by an earlier transaction is completed first, so that four
 -- periodic calls are not needed: rotation goes on even if nobody calls step 2. Each operation is its
--- own subtransaction; one that fails is reported and does not stop the others. Delayed events are delivered, retries are not moved.
+-- own subtransaction; one that fails is reported and does not stop the others. Delayed events are
+-- delivered, retries are not moved.
 create or replace function pgque.maint() returns integer
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$

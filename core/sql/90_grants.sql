@@ -63,7 +63,7 @@ do $$
 declare
   c_grants constant jsonb := $json$ {
     "pgque_writer": ["send", "send_batch", "insert_event", "dlq_replay", "dlq_replay_all",
-      "send_at", "send_idem", "_capture", "_capture_columns", "_capture_expression",
+      "send_at", "send_idem", "_capture", "_capture_change", "_capture_columns", "_capture_evaluate",
       "_capture_names", "_capture_options", "_capture_row", "_capture_urlencode",
       "version", "schema_version"],
     "pgque_reader": ["subscribe", "unsubscribe", "receive", "ack", "nack", "finish",
@@ -73,6 +73,8 @@ declare
       "register_consumer", "register_consumer_at", "unregister_consumer",
       "next_batch", "next_batch_info", "next_batch_custom", "get_batch_events", "finish_batch",
       "event_retry", "get_queue_info", "get_consumer_info", "get_batch_info", "dlq_inspect",
+      "queue_stats", "consumer_stats", "queue_health", "otel_metrics", "stuck_consumers",
+      "in_flight", "throughput", "error_rate",
       "version", "schema_version"],
     "pgque_admin": ["create_queue", "drop_queue", "set_queue_config", "grant_perms", "ticker",
       "ticker_pending", "force_next_tick", "force_tick", "find_tick_helper", "insert_event",

@@ -6,6 +6,12 @@
 #[path = "engine/support.rs"]
 mod support;
 
+#[path = "engine/addons.rs"]
+mod addons;
+#[path = "engine/capture.rs"]
+mod capture;
+#[path = "engine/catalogue.rs"]
+mod catalogue;
 #[path = "engine/concurrency.rs"]
 mod concurrency;
 #[path = "engine/consume.rs"]
@@ -20,10 +26,12 @@ mod dead_letter;
 mod finish;
 #[path = "engine/install.rs"]
 mod install;
+#[path = "engine/legacy.rs"]
+mod legacy;
 #[path = "engine/monitoring.rs"]
 mod monitoring;
-#[path = "engine/pages.rs"]
-mod pages;
+#[path = "engine/once.rs"]
+mod once;
 #[path = "engine/primitives.rs"]
 mod primitives;
 #[path = "engine/produce.rs"]
@@ -34,6 +42,8 @@ mod queue;
 mod retry;
 #[path = "engine/rotation.rs"]
 mod rotation;
+#[path = "engine/schedule.rs"]
+mod schedule;
 #[path = "engine/security.rs"]
 mod security;
 #[path = "engine/tick.rs"]
