@@ -32,6 +32,8 @@ mod legacy;
 mod monitoring;
 #[path = "engine/once.rs"]
 mod once;
+#[path = "engine/pages.rs"]
+mod pages;
 #[path = "engine/primitives.rs"]
 mod primitives;
 #[path = "engine/produce.rs"]
