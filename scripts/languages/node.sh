@@ -54,7 +54,7 @@ artefacts_node() { echo "libpgque-$1.tgz"; }
 smoke_node() {
     local folder
     folder=$(mktemp -d)
-    npm install --prefix "$folder" --offline --ignore-scripts --no-audit --no-fund --loglevel=error dist/libpgque-*.tgz
+    npm install --prefix "$folder" --offline --ignore-scripts --no-audit --no-fund --loglevel=error "$ROOT"/dist/libpgque-*.tgz
     (cd "$folder" && node -e 'console.log(Object.keys(require("libpgque")).join(" "))')
     (cd "$folder" && node --input-type=module -e 'import * as pgque from "libpgque"; console.log(typeof pgque)')
     rm -rf "$folder"
