@@ -98,6 +98,15 @@ as $$
    where s.sub_batch = x_batch_id
 $$;
 
+-- The session in which the client library's ticker runs, if it does: the elected one holds this lock.
+create or replace function pgque._ticker_process() returns integer
+language sql stable
+return (
+  select min(pid) from pg_locks
+   where locktype = 'advisory' and granted and objsubid = 2
+     and classid = 'pgque'::regnamespace::oid and objid = 1
+     and database = (select oid from pg_database where datname = current_database()));
+
 create or replace function pgque.status()
 returns table (component text, status text, detail text)
 language plpgsql stable security definer set search_path = pg_catalog, pg_temp
@@ -105,6 +114,7 @@ as $$
 declare
   v pgque.config;
   v_rate text;
+  v_process integer := pgque._ticker_process();
 begin
   select * into v from pgque.config;
   v_rate := format('tick_period_ms=%s (%s ticks/sec)', v.tick_period_ms,
@@ -118,12 +128,16 @@ begin
            format('ticker_job_id=%s, maint_job_id=%s, %s', coalesce(v.ticker_job_id::text, 'NULL'),
              coalesce(v.maint_job_id::text, 'NULL'), v_rate)
     union all
-    select 'ticker', case when v.ticker_job_id is null then 'stopped' else 'scheduled' end,
-           case when v.ticker_job_id is null then format('not scheduled (tick_period_ms=%s)', v.tick_period_ms)
+    select 'ticker', case when v_process is not null then 'running'
+                          when v.ticker_job_id is null then 'stopped' else 'scheduled' end,
+           case when v_process is not null then format('client library, server process %s', v_process)
+                when v.ticker_job_id is null then format('not scheduled (tick_period_ms=%s)', v.tick_period_ms)
                 else format('scheduler=%s, job_id=%s, %s', v.scheduler, v.ticker_job_id, v_rate) end
     union all
-    select 'maintenance', case when v.maint_job_id is null then 'stopped' else 'scheduled' end,
-           case when v.maint_job_id is null then 'not scheduled'
+    select 'maintenance', case when v_process is not null then 'running'
+                               when v.maint_job_id is null then 'stopped' else 'scheduled' end,
+           case when v_process is not null then format('client library, server process %s', v_process)
+                when v.maint_job_id is null then 'not scheduled'
                 else format('scheduler=%s, job_id=%s', v.scheduler, v.maint_job_id) end
     union all
     select 'pg_cron', 'unavailable',
@@ -139,7 +153,8 @@ begin
 end
 $$;
 
--- Drops the schema with everything in it, once the scheduler's jobs are gone. The roles belong to the cluster and stay.
+-- Drops the schema with everything in it, once the scheduler's jobs are gone. The roles belong to the
+-- cluster and stay.
 create or replace function pgque.uninstall() returns void
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$

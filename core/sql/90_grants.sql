@@ -11,7 +11,7 @@ begin
     from pg_class c
    where c.relnamespace = 'pgque'::regnamespace
      and c.relowner <> (select nspowner from pg_namespace where nspname = 'pgque')
-     and (c.relname in ('queue', 'consumer', 'subscription', 'tick', 'coop_window', 'event_template',
+     and (c.relname in ('queue', 'consumer', 'subscription', 'subscription_key', 'tick', 'coop_window', 'event_template',
                         'retry_queue', 'dead_letter', 'config', 'delayed_events', 'idem',
                         'page_state', 'batch_id_seq')
           or c.relname ~ '^event_\d+');
@@ -72,7 +72,7 @@ declare
       "receive_page", "receive_page_coop", "ack_page", "renew_page",
       "register_consumer", "register_consumer_at", "unregister_consumer",
       "next_batch", "next_batch_info", "next_batch_custom", "get_batch_events", "finish_batch",
-      "event_retry", "get_queue_info", "get_consumer_info", "get_batch_info", "dlq_inspect",
+      "event_retry", "get_queue_info", "get_consumer_info", "get_batch_info", "get_rotation_info", "dlq_inspect",
       "queue_stats", "consumer_stats", "queue_health", "otel_metrics", "stuck_consumers",
       "in_flight", "throughput", "error_rate",
       "version", "schema_version"],
@@ -83,7 +83,7 @@ declare
       "get_batch_events", "batch_event_sql", "batch_event_tables", "finish_batch", "event_retry",
       "batch_retry", "event_retry_raw", "event_dead", "dlq_purge", "maint", "maint_operations",
       "maint_retry_events", "maint_rotate_tables_step1", "maint_rotate_tables_step2",
-      "maint_tables_to_vacuum", "get_queue_info", "get_consumer_info", "get_batch_info", "status",
+      "maint_tables_to_vacuum", "repair_ticks", "get_queue_info", "get_consumer_info", "get_batch_info", "status",
       "start", "stop", "set_tick_period_ms", "ticker_loop", "get_batch_cursor", "tune_storage",
       "upgrade_schema", "seq_getval", "seq_setval", "pause_queue", "resume_queue",
       "maint_deliver_delayed", "maint_idem", "jsontriga", "logutriga", "sqltriga",

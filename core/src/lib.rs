@@ -7,6 +7,7 @@ pub mod blocking;
 mod client;
 mod connect;
 mod consumer;
+mod doctor;
 mod error;
 mod executor;
 pub mod logging;
@@ -27,10 +28,13 @@ pub use client::{
 };
 pub use connect::{Connection, Notification, Settings, TransactionStatus};
 pub use consumer::{Batch, Consumer, ConsumerOptions, Next, UnknownHandlerPolicy};
+pub use doctor::{Finding, examine};
 pub use error::{Error, Kind, Result, ServerError};
 pub use executor::{BoxFuture, ForeignConnection, ForeignError, Placeholder, check_nul};
 pub use message::{Event, Message, Payload, Timestamp};
-pub use schema::{SCHEMA_VERSION, install, uninstall};
+pub use schema::{
+    InstallOptions, InstallStep, Installed, SCHEMA_VERSION, install, install_plan, install_with, uninstall,
+};
 pub use ticker::{Ticker, TickerOptions};
 pub use value::{ResultSet, Value};
 

@@ -27,11 +27,6 @@ const CONSUMER_COLUMNS: [(&str, &str); 6] = [
     ("current_batch", "open batch"),
 ];
 
-pub(super) fn install(client: &Client) -> Outcome {
-    wait(crate::install(client))?;
-    output::line(&format!("installed: schema version {SCHEMA_VERSION}"))
-}
-
 pub(super) fn uninstall(global: &Global, yes: bool) -> Outcome {
     if !yes && !confirmed()? {
         return Err(Failure::Other("nothing was removed; repeat and answer `yes`, or give --yes".into()));

@@ -41,7 +41,9 @@ pub(super) struct Global {
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Install the engine into the database, or bring it up to date
-    Install,
+    Install(Installing),
+    /// Compare the engine with what it should be, and look for what keeps it from working
+    Doctor,
     /// Remove the engine with all queues and events
     Uninstall {
         /// Do not ask
@@ -67,6 +69,16 @@ pub(super) enum Command {
     Version,
     /// Run a throw-away server with a ready queue, for development and tests
     Dev(Dev),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Installing {
+    /// Take over a schema of PgQue 0.1 or 0.2 with everything in it
+    #[arg(long)]
+    pub adopt: bool,
+    /// Print the SQL and leave the database as it is
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 #[derive(Debug, Subcommand)]

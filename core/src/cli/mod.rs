@@ -3,7 +3,9 @@
 mod admin;
 mod args;
 mod dev;
+mod doctor;
 mod failure;
+mod install;
 mod log;
 mod output;
 mod send;
@@ -51,7 +53,8 @@ fn run(cli: Cli) -> Outcome<i32> {
         return dev::run(options, global.json);
     }
     match &command {
-        Command::Install => admin::install(&connect(&global)?),
+        Command::Install(options) => install::run(&connect(&global)?, options),
+        Command::Doctor => return doctor::run(&connect(&global)?, global.json),
         Command::Uninstall { yes } => admin::uninstall(&global, *yes),
         Command::Status => admin::status(&connect(&global)?, global.json),
         Command::Ticker(ticking) => ticker(&global, ticking),

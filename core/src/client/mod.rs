@@ -3,6 +3,7 @@
 mod admin;
 mod consume;
 mod dead_letter;
+mod doctor;
 mod produce;
 mod schema;
 mod subscribe;
@@ -15,10 +16,11 @@ use tokio::sync::OnceCell;
 pub use admin::Capabilities;
 pub use consume::{Interval, MAX_MESSAGES_DEFAULT, RETRY_AFTER_DEFAULT, Verdict};
 pub use dead_letter::{DLQ_LIMIT_DEFAULT, DLQ_OLDER_THAN_DEFAULT, Replayed};
+pub(crate) use doctor::{catalogue, checks};
 #[cfg(feature = "cli")]
 pub(crate) use produce::DEFAULT_TYPE;
 pub use produce::Payloads;
-pub(crate) use schema::{Existing, lock_and_inspect};
+pub(crate) use schema::{Existing, drop_changed, lock_and_inspect, pgque_version, signatures};
 pub use subscribe::BATCH_HANDLING_DEFAULT;
 
 use crate::connect::{Connection, Settings};
