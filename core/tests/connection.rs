@@ -8,11 +8,11 @@ use pgque::{Connection, Kind, Settings, TransactionStatus, Value};
 
 fn settings() -> Settings {
     let dsn = std::env::var("PGQUE_TEST_DSN").expect("PGQUE_TEST_DSN is set; run scripts/test");
-    Settings::parse(&dsn).unwrap()
+    Settings::parse(&dsn).expect("the DSN of the tests is valid")
 }
 
 fn run(test: impl Future<Output = pgque::Result<()>>) {
-    pgque::runtime::wait(test).unwrap();
+    pgque::runtime::wait(test).expect("the connection does what the test asks");
 }
 
 async fn number(connection: &Connection, sql: &str) -> pgque::Result<i64> {
@@ -117,6 +117,22 @@ fn a_wait_for_notifications_ends_when_the_connection_does() {
         kill(&connection).await?;
         let error = wait.await.unwrap().unwrap_err();
         assert_eq!(error.kind(), Kind::Connection, "{error}");
+        Ok(())
+    });
+}
+
+#[test]
+fn a_wait_for_notifications_ends_when_the_connection_is_closed() {
+    run(async {
+        let connection = Connection::open(settings()).await?;
+        let waiting = [connection.clone(), connection.clone()];
+        let waits = waiting.map(|c| tokio::spawn(async move { c.notification(Duration::from_secs(60)).await }));
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        connection.close().await;
+        for wait in waits {
+            let error = tokio::time::timeout(Duration::from_secs(5), wait).await.unwrap().unwrap().unwrap_err();
+            assert_eq!(error.kind(), Kind::Closed, "{error}");
+        }
         Ok(())
     });
 }

@@ -97,7 +97,9 @@ impl Connection {
         let open = !self.state(|s| std::mem::replace(&mut s.closed, true));
         if open && self.0.pid == std::process::id() {
             // The last statement in flight holds the last reference; the socket closes after it.
-            self.0.session.lock().await.take();
+            if let Some(session) = self.0.session.lock().await.take() {
+                session.end_waits();
+            }
         }
     }
 
@@ -205,6 +207,7 @@ impl Connection {
     pub async fn notification(&self, timeout: Duration) -> Result<Option<Notification>> {
         let session = self.session("notification").await?;
         match tokio::time::timeout(timeout, session.notification()).await {
+            Ok(Err(_)) if self.state(|s| s.closed) => Err(closed("notification")),
             Ok(notification) => notification.map(Some),
             Err(_) => Ok(None),
         }

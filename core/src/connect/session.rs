@@ -66,6 +66,11 @@ impl Session {
         reason.or_else(|| self.client.is_closed().then(|| "connection closed".to_owned()))
     }
 
+    /// Ends the waits for notifications, which would hold the session, and thus the socket, for as long as they last.
+    pub fn end_waits(&self) {
+        self.events.close("connection closed");
+    }
+
     /// The next notification; waits for one. Ends with an error when the connection does.
     pub async fn notification(&self) -> Result<Notification> {
         loop {
@@ -74,6 +79,8 @@ impl Session {
                 return Ok(notification);
             }
             if let Some(reason) = self.closed_reason() {
+                // One waiter was woken; it wakes the next.
+                self.events.changed.notify_one();
                 return Err(Error::new(Kind::Connection, "notification", reason));
             }
             changed.await;
