@@ -7,6 +7,7 @@ use tokio_postgres::Config;
 use tokio_postgres::config::{Host, SslMode};
 
 use crate::error::{Error, Kind, Result};
+use crate::executor::check_nul;
 
 /// A server that does not answer at all is given up after this time, unless `connect_timeout` says otherwise.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -27,6 +28,7 @@ impl Settings {
     ///
     /// Fails with `configuration` and names the parameter that is not understood.
     pub fn parse(dsn: &str) -> Result<Settings> {
+        check_nul("connect", "dsn", dsn).map_err(|e| Error::new(Kind::Configuration, e.op(), e.message()))?;
         let mut config: Config = dsn.parse().map_err(bad_settings)?;
         if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
             use_default_host(&mut config);
@@ -125,6 +127,13 @@ mod tests {
         assert_eq!(server("host=a,b port=7"), "a:7, b:7");
         assert_eq!(server("host=/tmp"), "/tmp/.s.PGSQL.5432");
         assert_eq!(server("hostaddr=127.0.0.1"), "127.0.0.1:5432");
+    }
+
+    #[test]
+    fn nul_is_a_wrong_setting_not_a_server_out_of_reach() {
+        for dsn in ["host=a\0", "postgresql://h/a\0b"] {
+            assert_eq!(Settings::parse(dsn).unwrap_err().kind(), Kind::Configuration);
+        }
     }
 
     #[test]
