@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::client::{Interval, RETRY_AFTER_DEFAULT};
 use crate::error::{Error, Kind, Result};
+use crate::executor::check_nul;
 
 /// A bound that clocks can count to.
 const POLL_INTERVAL_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
@@ -85,10 +86,10 @@ impl ConsumerOptions {
             let message = "dead_interval is only valid in cooperative mode (set subconsumer=...)";
             return Err(configuration(message));
         }
-        for (name, value) in [("queue", &self.queue), ("name", &self.name)] {
-            if value.contains('\0') {
-                return Err(configuration(format!("{name} must not contain NUL (0x00) bytes")));
-            }
+        for (name, value) in
+            [("queue", Some(&self.queue)), ("name", Some(&self.name)), ("subconsumer", self.subconsumer.as_ref())]
+        {
+            check_nul("consumer", name, value.map_or("", String::as_str)).map_err(as_configuration)?;
         }
         if self.poll_interval > POLL_INTERVAL_MAX {
             return Err(configuration("poll_interval must be at most 31536000 seconds (one year)"));
@@ -97,7 +98,10 @@ impl ConsumerOptions {
             let message = format!("max_messages must be between 1 and 2147483647, got {}", self.max_messages);
             return Err(configuration(message));
         }
-        self.retry_after.to_sql("consumer", "retry_after").map_err(|e| configuration(e.message()))?;
+        self.retry_after.to_sql("consumer", "retry_after").map_err(as_configuration)?;
+        if let Some(dead_interval) = &self.dead_interval {
+            dead_interval.to_sql("consumer", "dead_interval").map_err(as_configuration)?;
+        }
         Ok(())
     }
 }
@@ -105,6 +109,10 @@ impl ConsumerOptions {
 /// A number is seconds, anything else PostgreSQL interval text.
 fn interval(value: &str) -> Interval {
     value.parse().map_or_else(|_| Interval::Text(value.to_owned()), Interval::Seconds)
+}
+
+fn as_configuration(error: Error) -> Error {
+    configuration(error.message())
 }
 
 fn configuration(message: impl Into<String>) -> Error {
@@ -124,6 +132,20 @@ mod tests {
         assert_eq!(options.dead_interval, Some(Interval::Text("5 minutes".into())));
         assert!(options.set("poll_interval", "-1").is_err());
         assert!(options.set("pol_interval", "1").unwrap_err().message().contains("poll_interval"));
+    }
+
+    #[test]
+    fn what_can_never_work_is_refused_at_once() {
+        let refused = |name: &str, value: &str| {
+            let mut options = ConsumerOptions::new("q", "c");
+            options.set("subconsumer", "m").unwrap();
+            options.set(name, value).unwrap();
+            options.check().unwrap_err().message().contains(name)
+        };
+        assert!(refused("dead_interval", "-1"));
+        assert!(refused("dead_interval", "NaN"));
+        assert!(refused("retry_after", "-1"));
+        assert!(refused("subconsumer", "a\0"));
     }
 
     #[test]
