@@ -86,6 +86,23 @@ fn with_delay(verdict: Verdict, retry_after: &Interval, logger: &str) -> Verdict
     Verdict::Retry { after: Some(possible.unwrap_or_else(|| retry_after.clone())), reason }
 }
 
+/// The consumer's own delay in place of every interval text of the handlers'; `None` if there is none.
+pub(super) fn without_text_delays(
+    mut settled: Vec<(i64, Verdict)>,
+    retry_after: &Interval,
+) -> Option<Vec<(i64, Verdict)>> {
+    let mut replaced = false;
+    for (_, verdict) in &mut settled {
+        if let Verdict::Retry { after: Some(after @ Interval::Text(_)), .. } = verdict
+            && after != retry_after
+        {
+            *after = retry_after.clone();
+            replaced = true;
+        }
+    }
+    replaced.then_some(settled)
+}
+
 /// PostgreSQL's text holds no NUL; an error's text that does must not keep the batch from being finished.
 fn storable(verdict: Verdict) -> Verdict {
     let clean = |reason: Option<String>| reason.map(|r| r.replace('\0', "\u{fffd}"));

@@ -133,7 +133,7 @@ impl Consumer {
         work.heartbeat = None;
         let settled = batch.settle(&self.0.options, &self.0.logger, verdicts);
         let result = match &work.client {
-            Some(client) => client.finish(batch.id(), &settled).await,
+            Some(client) => self.conclude(client, batch.id(), settled).await,
             None => Err(Error::new(Kind::Connection, "finish", "the connection was lost")),
         };
         match result {
@@ -156,6 +156,19 @@ impl Consumer {
                 self.retreat(&mut work, &error).await;
                 Ok(())
             }
+        }
+    }
+
+    /// Interval text is for the server to read. Where a handler's is none, the batch is finished without it: the same
+    /// handler would give it again, and end the next run as well.
+    async fn conclude(&self, client: &Client, id: i64, settled: Vec<(i64, Verdict)>) -> Result<i64> {
+        let result = client.finish(id, &settled).await;
+        match (result, batch::without_text_delays(settled, &self.0.options.retry_after)) {
+            (Err(error), Some(settled)) if error.kind() == Kind::InvalidInput => {
+                log::error!(target: &self.0.logger, "a handler's verdict: {}; using retry_after", error.message());
+                client.finish(id, &settled).await
+            }
+            (result, _) => result,
         }
     }
 
