@@ -85,6 +85,13 @@ test('a lost connection is a connection error', async (t) => {
   await assert.rejects(broken.version(), { code: 'PGQUE_CONNECTION', message: 'broken' })
 })
 
+test('whatever a connection fails with ends the call', async () => {
+  for (const reason of [undefined, null, 'gone', { code: 7 }]) {
+    const failing = Client.over({ query: () => Promise.reject(reason) })
+    await assert.rejects(failing.version(), { code: 'PGQUE_CONNECTION', message: /./ })
+  }
+})
+
 test('a pool is a connection too', async (t) => {
   const c = await client(t)
   const q = await queue(c)

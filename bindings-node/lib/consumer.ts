@@ -137,7 +137,7 @@ export class Consumer {
       const outcome = await handler(message)
       return outcome instanceof Verdict ? checked(outcome) : DONE
     } catch (error) {
-      log('error', this.#logger, `handler failed for msg_id=${message.msgId}, nacking: ${inspect(error)}`)
+      log('error', this.#logger, `handler failed for msg_id=${message.msgId}, nacking: ${shown(error)}`)
       return retry({ reason: reasonOf(error) })
     }
   }
@@ -153,10 +153,25 @@ function checked(verdict: Verdict): Verdict {
 }
 
 function reasonOf(error: unknown): string {
-  const text =
-    error instanceof Error ? error.message || error.name : typeof error === 'string' ? error : inspect(error)
-  return text.toWellFormed()
+  try {
+    const text =
+      error instanceof Error ? error.message || error.name : typeof error === 'string' ? error : inspect(error)
+    return String(text).toWellFormed()
+  } catch {
+    return UNREADABLE
+  }
 }
+
+function shown(error: unknown): string {
+  try {
+    return inspect(error)
+  } catch {
+    return UNREADABLE
+  }
+}
+
+/** What was thrown has getters that throw themselves; that must not end the run. */
+const UNREADABLE = 'an error that cannot be read'
 
 export function signalOf(options: unknown): AbortSignal | undefined {
   const { signal } = args.options('run', options, ['signal'])

@@ -42,7 +42,8 @@ async function ask(number: number, question: number, sql: string, params: unknow
 
 /** Only the server's errors have a severity; the codes of the others are the operating system's. */
 function failure(error: unknown): Failure {
-  const { message, severity, code, detail, hint, constraint } = error as Record<string, unknown>
+  // Anything can be thrown, also null: unanswered, the call would never end.
+  const { message, severity, code, detail, hint, constraint } = Object(error) as Record<string, unknown>
   const known = (value: unknown) => (typeof value === 'string' ? value : undefined)
   return {
     message: known(message) ?? String(error),
