@@ -212,6 +212,9 @@ begin
 
   select * into v
     from pgque._capture_change(i_style, i_relation, v_options, i_search_path, i_old, i_new);
+  if cardinality(v.key) < cardinality(pgque._capture_names(v_options ->> 'pkey')) then
+    raise exception 'no such column in pkey=%', v_options ->> 'pkey' using errcode = '22023';
+  end if;
   if i_op in ('UPDATE', 'DELETE') and cardinality(v.key) = 0 then
     raise exception 'Update/Delete on table without pkey' using errcode = 'PQ005';
   end if;

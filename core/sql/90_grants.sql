@@ -2,7 +2,8 @@
 -- an older release.
 
 -- 1. Nothing planted. An admin may create objects in the schema; a table of the engine that is not the
---    engine owner's could carry triggers that run with the owner's rights.
+--    engine owner's could carry triggers that run with the owner's rights, and a function that this
+--    installation has replaced keeps its owner, who could replace it again.
 do $$
 declare
   v_foreign text;
@@ -11,10 +12,16 @@ begin
     from pg_class c
    where c.relnamespace = 'pgque'::regnamespace
      and c.relowner <> (select nspowner from pg_namespace where nspname = 'pgque')
-     and (c.relname in ('queue', 'consumer', 'subscription', 'subscription_key', 'tick', 'coop_window', 'event_template',
-                        'retry_queue', 'dead_letter', 'config', 'delayed_events', 'idem',
+     and (c.relname in ('queue', 'consumer', 'subscription', 'subscription_key', 'tick', 'coop_window',
+                        'event_template', 'retry_queue', 'dead_letter', 'config', 'delayed_events', 'idem',
                         'page_state', 'batch_id_seq')
           or c.relname ~ '^event_\d+');
+  if v_foreign is null then
+    select string_agg(p.oid::regprocedure::text, ', ') into v_foreign
+      from pg_proc p
+     where p.pronamespace = 'pgque'::regnamespace and p.xmin = pg_current_xact_id()::xid
+       and p.proowner <> (select nspowner from pg_namespace where nspname = 'pgque');
+  end if;
   if v_foreign is not null then
     raise exception 'pgque: not owned by the owner of the schema: %', v_foreign using errcode = 'PQ009';
   end if;

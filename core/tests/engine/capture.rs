@@ -272,6 +272,7 @@ fn wrong_arguments_are_refused() {
         ("", "22023", "Trigger needs queue name"),
         ("'q', 'no'", "22023", "bad argument: no"),
         ("'q', 'ev_data=x'", "22023", "bad argument: ev_data=x"),
+        ("'q', 'pkey=id,no'", "22023", "no such column in pkey=id,no"),
         ("'no'", "PQ001", "queue not found: no"),
     ] {
         for function in ["jsontriga", "logutriga", "sqltriga"] {

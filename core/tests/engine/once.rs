@@ -101,6 +101,20 @@ fn of_two_producers_of_one_key_the_second_waits_for_the_first() {
     assert_eq!(client.get::<i64>("select count(*) from pgque.event_1"), 2);
 }
 
+/// A transaction with a fixed snapshot cannot be told the id of an event it does not see.
+#[test]
+fn a_claim_newer_than_the_snapshot_is_a_serialisation_failure() {
+    let (database, mut client) = queue();
+    let mut second = database.client();
+    second.run("begin isolation level repeatable read; select 1");
+    let (first, _) = send(&mut client, "'q', 't', 'x', 'k'");
+    assert_eq!(second.fails("select pgque.send_idem('q', 't', 'x', 'k')").0, "40001");
+    second.run("rollback; begin isolation level repeatable read");
+    assert_eq!(send(&mut second, "'q', 't', 'x', 'k'"), (first, true));
+    second.run("commit");
+    assert_eq!(client.get::<i64>("select count(*) from pgque.event_1"), 1);
+}
+
 #[test]
 fn many_producers_of_the_same_keys_insert_each_once() {
     let (database, mut client) = queue();

@@ -1,6 +1,6 @@
 //! Who may do what: catalogue scans, and real sessions of each role.
 
-use crate::support::{Ask, Database, payloads};
+use crate::support::{Ask, Database, installer, payloads};
 
 #[test]
 fn nothing_is_executable_by_the_public() {
@@ -128,6 +128,22 @@ fn the_three_roles_work_together() {
         };
         assert_eq!(client.fails(call).0, "42501", "{call}");
     }
+}
+
+/// A name that a later release brings: the installer's replacement would keep the admin as its owner.
+#[test]
+fn a_planted_function_stops_the_installer() {
+    let database = Database::new();
+    let mut owner = database.client();
+    owner.run("drop function pgque._lock_key(text, bigint, bigint, bigint)");
+    let mut admin = database.client_as("pgque_admin");
+    admin.run("create function pgque._lock_key(i_what text, i_a bigint, i_b bigint, i_c bigint) returns bigint language sql stable return 1");
+    let error = owner.batch_execute(installer()).unwrap_err();
+    assert_eq!(error.code().map(|code| code.code()), Some("PQ009"), "{error:?}");
+    owner.run("rollback");
+    admin.run("drop function pgque._lock_key(text, bigint, bigint, bigint)");
+    admin.run("create function pgque.mine() returns integer language sql return 1");
+    owner.run(installer());
 }
 
 /// Ways in which an admin, who may create objects in the schema, could make the owner run its code.
