@@ -13,14 +13,13 @@ static _Thread_local pgque_go_flag *watched;
 
 pgque_go_flag *pgque_go_flag_new(void) {
     pgque_go_flag *flag = malloc(sizeof *flag);
-    if (!flag) abort(); /* as Go does when memory is out */
+    if (!flag)
+        abort(); /* as Go does when memory is out */
     atomic_init(&flag->set, false);
     return flag;
 }
 
-void pgque_go_flag_set(pgque_go_flag *flag) {
-    atomic_store(&flag->set, true);
-}
+void pgque_go_flag_set(pgque_go_flag *flag) { atomic_store(&flag->set, true); }
 
 pgque_go_flag *pgque_go_watch(pgque_go_flag *flag) {
     pgque_go_flag *before = watched;
@@ -28,13 +27,12 @@ pgque_go_flag *pgque_go_watch(pgque_go_flag *flag) {
     return before;
 }
 
-bool pgque_go_interrupted(void) {
-    return watched && atomic_load(&watched->set);
-}
+bool pgque_go_interrupted(void) { return watched && atomic_load(&watched->set); }
 
 /* Exported Go functions know no const, and a handle is a number. */
 
-static bool query(const char *sql, const char *const *params, size_t count, pgque_answer *answer, void *user_data) {
+static bool query(const char *sql, const char *const *params, size_t count, pgque_answer *answer,
+                  void *user_data) {
     /* Go does not bear the address of an array without items, which is none. */
     return pgqueGoQuery((char *)sql, count ? (char **)params : NULL, count, answer, (uintptr_t)user_data);
 }
@@ -43,9 +41,7 @@ static void take_line(int32_t level, const char *logger, const char *line, void 
     pgqueGoLog(level, (char *)logger, (char *)line, (uintptr_t)user_data);
 }
 
-static void release(void *user_data) {
-    pgqueGoRelease((uintptr_t)user_data);
-}
+static void release(void *user_data) { pgqueGoRelease((uintptr_t)user_data); }
 
 pgque_error *pgque_go_over(uintptr_t handle, pgque_client **client) {
     return pgque_client_over(query, (void *)handle, release, client);

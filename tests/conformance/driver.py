@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import queue
 import subprocess
 import threading
@@ -13,7 +14,7 @@ from typing import Any, ClassVar
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMANDS = {
-    "rust": ["target/debug/pgque-conformance-driver"],
+    "rust": [os.environ.get("CARGO_TARGET_DIR", "target") + "/debug/pgque-conformance-driver"],
     "python": [".venv/bin/python", "tests/drivers/python/driver.py"],
     "node": ["node", "tests/drivers/node/driver.mjs"],
     "c": ["tests/drivers/c/driver"],

@@ -58,7 +58,11 @@ class Report:
 
     def was_killed(self, name: str, pid: int, orders: set[int]) -> None:
         self.killed, self.killed_at, self.orphans = name, time.monotonic(), orders
-        self.headline("kill -9", f"the {name} worker (pid {pid}), with a batch of {len(orders)} messages open", RED)
+        self.headline(
+            "kill -9",
+            f"the {name} worker (pid {pid}), with a batch of {len(orders)} messages open",
+            RED,
+        )
 
     def inherit(self, name: str, order: int) -> None:
         self.orphans.discard(order)
@@ -66,7 +70,9 @@ class Report:
         if not self.orphans:
             seconds = time.monotonic() - self.killed_at
             who = " and ".join(sorted(self.heirs))
-            self.headline("takeover", f"all of them were delivered to {who}, {seconds:.1f} s later", GREEN)
+            self.headline(
+                "takeover", f"all of them were delivered to {who}, {seconds:.1f} s later", GREEN
+            )
 
     def progress(self) -> None:
         if not self.on_terminal:
@@ -91,9 +97,15 @@ class Report:
         unseen = self.committed - set(self.done["audit"])
         ghosts = self.rolled_back & (self.settled() | set(self.done["audit"]))
         twice = self.twice()
-        self.line("sent", len(self.committed), f"{len(self.rolled_back):,} more were rolled back, {len(ghosts)} of them seen")
+        self.line(
+            "sent",
+            len(self.committed),
+            f"{len(self.rolled_back):,} more were rolled back, {len(ghosts)} of them seen",
+        )
         self.line("retried", sum(self.redelivered.values()), "deliveries after a failure")
-        self.line("dead", len(self.dead), "failed three times; in the dead-letter table with their reason")
+        self.line(
+            "dead", len(self.dead), "failed three times; in the dead-letter table with their reason"
+        )
         self.line("seen twice", len(twice), self.reason(twice))
         self.line("lost", len(lost) + len(unseen), "committed, but not handled by billing or audit")
         good = settled and not lost and not unseen and not ghosts
@@ -107,7 +119,9 @@ class Report:
             done, failed = self.handled(name), self.failures[name]
             note = "  killed; its open batch went to another" if name == self.killed else ""
             note = "  not shared: receives everything" if name == "audit" else note
-            print(f"{name:>10}  {done + failed:>9,}  {done:>7,}  {failed:>7,}{self.paint(DIM, note)}")
+            print(
+                f"{name:>10}  {done + failed:>9,}  {done:>7,}  {failed:>7,}{self.paint(DIM, note)}"
+            )
         print()
 
     def line(self, what: str, count: int, text: str) -> None:

@@ -58,9 +58,13 @@ class Demo:
         for name, command in WORKERS.items():
             self.start(name, *command, self.dsn, "billing", name)
         self.start("audit", *WORKERS["python"], self.dsn, "audit", "-")
-        self.report.headline("workers", f"{', '.join(WORKERS)} share the consumer billing; audit gets everything")
+        self.report.headline(
+            "workers", f"{', '.join(WORKERS)} share the consumer billing; audit gets everything"
+        )
         self.start("producer", sys.executable, HERE / "producer.py", self.dsn, ORDERS)
-        self.report.headline("producer", f"{ORDERS:,} orders, ten in a transaction, some rolled back")
+        self.report.headline(
+            "producer", f"{ORDERS:,} orders, ten in a transaction, some rolled back"
+        )
 
     def start(self, name: str, *command: object) -> None:
         process = subprocess.Popen(

@@ -10,8 +10,7 @@
 #include <string.h>
 #include <time.h>
 
-static void check(pgque_error *error)
-{
+static void check(pgque_error *error) {
     if (error) {
         fprintf(stderr, "%s\n", pgque_error_text(error));
         exit(1);
@@ -19,8 +18,7 @@ static void check(pgque_error *error)
 }
 
 /* The number after "order": in the payload. */
-static long order_of(pgque_bytes payload)
-{
+static long order_of(pgque_bytes payload) {
     char text[256];
     const char *key = "\"order\":";
     size_t len = payload.len < sizeof text ? payload.len : sizeof text - 1;
@@ -30,8 +28,7 @@ static long order_of(pgque_bytes payload)
     return found ? strtol(found + strlen(key), NULL, 10) : -1;
 }
 
-static void handle(int64_t handler, const pgque_message *message, pgque_verdict *verdict, void *user_data)
-{
+static void handle(int64_t handler, const pgque_message *message, pgque_verdict *verdict, void *user_data) {
     (void)handler;
     (void)user_data;
     long order = order_of(pgque_message_payload(message));
@@ -43,14 +40,15 @@ static void handle(int64_t handler, const pgque_message *message, pgque_verdict 
     printf("%ld %d %s\n", order, (int)retries, failed ? "failed" : "ok");
     fflush(stdout);
     if (failed)
-        check(pgque_verdict_retry(verdict, pgque_interval_none(), declined ? "card declined" : "no such address"));
+        check(pgque_verdict_retry(verdict, pgque_interval_none(),
+                                  declined ? "card declined" : "no such address"));
     else
         check(pgque_verdict_ack(verdict));
 }
 
-/* A signal handler may not call the library; a thread that waits for the signal may. */
-static void *stop_at_signal(void *consumer)
-{
+/* A signal handler may not call the library; a thread that waits for the signal
+ * may. */
+static void *stop_at_signal(void *consumer) {
     sigset_t signals;
     int signal;
     sigemptyset(&signals);
@@ -60,8 +58,7 @@ static void *stop_at_signal(void *consumer)
     return NULL;
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     if (argc != 4)
         return 2;
     sigset_t signals;

@@ -35,8 +35,27 @@ def command(language: str, source: str, folder: pathlib.Path) -> list[list[str]]
         return [["node", "main.mjs"]]
     if language == "c":
         (folder / "main.c").write_text(source)
-        library = ["-I", str(ROOT / "bindings-c/include"), "-L", str(TARGET / "debug"), f"-Wl,-rpath,{TARGET}/debug"]
-        return [["cc", "-D_DEFAULT_SOURCE", "-Wall", "-Werror", "main.c", *library, "-lpgque", "-o", "main"], ["./main"]]
+        library = [
+            "-I",
+            str(ROOT / "bindings-c/include"),
+            "-L",
+            str(TARGET / "debug"),
+            f"-Wl,-rpath,{TARGET}/debug",
+        ]
+        return [
+            [
+                "cc",
+                "-D_DEFAULT_SOURCE",
+                "-Wall",
+                "-Werror",
+                "main.c",
+                *library,
+                "-lpgque",
+                "-o",
+                "main",
+            ],
+            ["./main"],
+        ]
     if language == "go":
         (folder / "main.go").write_text(source)
         module = "github.com/libpgque/libpgque/bindings-c/go"
@@ -47,7 +66,12 @@ def command(language: str, source: str, folder: pathlib.Path) -> list[list[str]]
     if language == "rust":
         (folder / "main.rs").write_text(source)
         # Against the library as cargo has built it, which spares building all of its dependencies once more.
-        library = ["--extern", f"pgque={TARGET}/debug/libpgque.rlib", "-L", f"dependency={TARGET}/debug/deps"]
+        library = [
+            "--extern",
+            f"pgque={TARGET}/debug/libpgque.rlib",
+            "-L",
+            f"dependency={TARGET}/debug/deps",
+        ]
         return [["rustc", "--edition=2024", "main.rs", *library], ["./main"]]
     if language == "shell":
         (folder / "main.sh").write_text(source)
@@ -61,7 +85,9 @@ def run(language: str, dsn: str) -> None:
         sys.exit(f"{language}.txt does not connect to {PRINTED_DSN}")
     with tempfile.TemporaryDirectory() as folder:
         for step in command(language, text.replace(PRINTED_DSN, dsn), pathlib.Path(folder)):
-            done = subprocess.run(step, cwd=folder, capture_output=True, text=True, timeout=TIME_LIMIT)
+            done = subprocess.run(
+                step, cwd=folder, capture_output=True, text=True, timeout=TIME_LIMIT
+            )
             if done.returncode:
                 sys.exit(f"{' '.join(step)} failed:\n{done.stdout}{done.stderr}")
         if EXPECTED not in done.stdout:

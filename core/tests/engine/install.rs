@@ -43,7 +43,7 @@ fn there_is_one_row_of_configuration() {
     let mut client = database.client();
     assert_eq!(client.fails("insert into pgque.config default values").0, "23505");
     assert_eq!(client.get::<i32>("select pgque.schema_version()"), 1);
-    assert_eq!(client.get::<String>("select pgque.version()"), "0.1.0");
+    assert_eq!(client.get::<String>("select pgque.version()"), env!("CARGO_PKG_VERSION"));
 }
 
 #[test]

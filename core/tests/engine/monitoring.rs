@@ -44,7 +44,7 @@ fn status_has_a_row_per_component() {
     assert_eq!(
         client.column::<String>("select status || ': ' || detail from pgque.status() where component in ('pgque', 'scheduler', 'ticker', 'queues')"),
         [
-            "info: 0.1.0",
+            concat!("info: ", env!("CARGO_PKG_VERSION")),
             "manual: ticker_job_id=NULL, maint_job_id=NULL, tick_period_ms=100 (10.00 ticks/sec)",
             "stopped: not scheduled (tick_period_ms=100)",
             "info: 1 queues configured"
