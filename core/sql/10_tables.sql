@@ -46,8 +46,12 @@ create table if not exists pgque.tick (
 create sequence if not exists pgque.batch_id_seq;
 create sequence if not exists pgque.subscription_sub_id_seq as integer;
 
--- Every receive and every ack updates its row here. The free space keeps the new versions on the same
--- page, the storage settings make autovacuum come after hundreds of dead rows instead of never.
+-- Every receive and every ack updates its row here. While some session holds an old snapshot the dead
+-- versions cannot be removed, and looking a row up by a key that all of them share would visit them all.
+-- Hence sub_version, which counts the writes: the newest version is the last entry of its index range,
+-- read backwards, and no two versions share a key. What the primary key cannot say then, one row for a
+-- consumer of a queue, is kept by subscription_key and two triggers. The storage settings make autovacuum
+-- come after hundreds of dead rows instead of never.
 create table if not exists pgque.subscription (
   sub_id        integer not null default nextval('pgque.subscription_sub_id_seq'),
   sub_queue     integer not null references pgque.queue (queue_id),
@@ -62,10 +66,19 @@ create table if not exists pgque.subscription (
   sub_group     boolean not null default false,
   -- The open batch is read in pages: no call on the whole batch.
   sub_paged     boolean not null default false,
-  constraint subscription_pkey primary key (sub_queue, sub_consumer),
+  sub_version   bigint not null default 0,
+  constraint subscription_pkey primary key (sub_queue, sub_consumer, sub_version),
   constraint subscription_batch_idx unique (sub_batch),
   constraint subscription_sub_role_check check (sub_role in ('normal', 'coop_main', 'coop_member'))
-) with (fillfactor = 50, autovacuum_vacuum_threshold = 500, autovacuum_vacuum_scale_factor = 0);
+) with (autovacuum_vacuum_threshold = 500, autovacuum_vacuum_scale_factor = 0);
+
+create table if not exists pgque.subscription_key (
+  key_queue    integer not null references pgque.queue (queue_id) on delete cascade,
+  key_consumer integer not null references pgque.consumer (co_id) on delete cascade,
+  constraint subscription_key_pkey primary key (key_queue, key_consumer)
+);
+insert into pgque.subscription_key select sub_queue, sub_consumer from pgque.subscription
+on conflict do nothing;
 
 -- Windows of a cooperative group that were handed out although the group cursor has not reached them
 -- yet. A row covers the ticks (win_start, win_end]; win_consumer is the main consumer. Rows live only

@@ -34,23 +34,45 @@ begin
 end
 $$;
 
--- The subscription, unlocked. Raises when there is none.
+-- The row is inserted unless there is one; a concurrent insert of the same is waited for. Inserts and
+-- deletes by hand come through here too.
+create or replace function pgque._key_subscription() returns trigger
+language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if tg_op = 'DELETE' then
+    delete from pgque.subscription_key
+     where key_queue = old.sub_queue and key_consumer = old.sub_consumer;
+    return null;
+  end if;
+  insert into pgque.subscription_key (key_queue, key_consumer)
+  values (new.sub_queue, new.sub_consumer) on conflict do nothing;
+  return case when found then new end;
+end
+$$;
+
+create or replace trigger subscription_insert before insert on pgque.subscription
+  for each row execute function pgque._key_subscription();
+create or replace trigger subscription_delete after delete on pgque.subscription
+  for each row execute function pgque._key_subscription();
+
+-- The newest version of the subscription, unlocked. Raises when there is none.
 create or replace function pgque._subscription(i_queue text, i_consumer text)
 returns pgque.subscription
-language plpgsql
+language plpgsql set enable_seqscan = off
 as $$
 declare
+  v_queue integer := pgque._queue_id(i_queue);
   v_sub pgque.subscription;
 begin
-  select s.* into v_sub
-    from pgque.queue q
-    join pgque.subscription s on s.sub_queue = q.queue_id
-    join pgque.consumer c on c.co_id = s.sub_consumer
-   where q.queue_name = i_queue and c.co_name = i_consumer;
+  select * into v_sub from pgque.subscription
+   where sub_queue = v_queue
+     and sub_consumer = (select co_id from pgque.consumer where co_name = i_consumer)
+   order by sub_version desc limit 1;
   if found then
     return v_sub;
   end if;
-  if pgque._queue_id(i_queue) is null then
+  if v_queue is null then
     raise exception 'queue not found: %', i_queue using errcode = 'PQ001';
   end if;
   raise exception 'Not subscriber to queue: %/%', i_queue, coalesce(i_consumer, 'NULL')
@@ -78,8 +100,7 @@ begin
     raise exception 'consumer name must not be null' using errcode = '22023';
   end if;
   insert into pgque.subscription (sub_queue, sub_consumer, sub_last_tick)
-  values (v_queue, pgque._consumer_id(x_consumer_id), v_tick)
-  on conflict (sub_queue, sub_consumer) do nothing;
+  values (v_queue, pgque._consumer_id(x_consumer_id), v_tick);
   return found::integer;
 end
 $$;
@@ -110,8 +131,7 @@ begin
   end if;
   v_consumer := pgque._consumer_id(x_consumer_name);
   insert into pgque.subscription (sub_queue, sub_consumer, sub_last_tick)
-  values (v_queue, v_consumer, x_tick_pos)
-  on conflict (sub_queue, sub_consumer) do nothing;
+  values (v_queue, v_consumer, x_tick_pos);
   if found then
     return 1;
   end if;
@@ -119,7 +139,8 @@ begin
    where sub_queue = v_queue and sub_consumer = v_consumer for no key update;
   perform pgque._refuse_paged(v_sub);
   update pgque.subscription
-     set sub_last_tick = x_tick_pos, sub_batch = null, sub_next_tick = null, sub_active = now()
+     set sub_last_tick = x_tick_pos, sub_batch = null, sub_next_tick = null, sub_active = now(),
+         sub_version = sub_version + 1
    where sub_queue = v_queue and sub_consumer = v_consumer;
   delete from pgque.coop_window where win_queue = v_queue and win_consumer = v_consumer;
   return 0;

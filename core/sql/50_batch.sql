@@ -91,7 +91,7 @@ return 'ev_id, ev_time, ev_txid, ev_retry, ev_type, ev_data, ev_extra1, ev_extra
 
 -- The subscription that holds the batch; all columns NULL when none does.
 create or replace function pgque._batch(i_batch_id bigint) returns pgque.subscription
-language plpgsql stable
+language plpgsql stable set enable_seqscan = off
 as $$
 declare
   v_sub pgque.subscription;

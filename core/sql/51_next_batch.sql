@@ -94,15 +94,18 @@ $$;
 
 -- Locks the subscription row until the transaction ends and returns it as it is then. Ticks are read
 -- in later statements: what the previous holder of the lock acked has to be visible to them.
+-- Sequential scans are off here and in the other functions that find a row of this table: it is small,
+-- so the planner likes them, and keeps the plan when dead versions have made it large.
 create or replace function pgque._lock_subscription(
   i_sub pgque.subscription, i_queue text, i_consumer text) returns pgque.subscription
-language plpgsql
+language plpgsql set enable_seqscan = off
 as $$
 declare
   v_sub pgque.subscription;
 begin
   select * into v_sub from pgque.subscription
-   where sub_queue = i_sub.sub_queue and sub_consumer = i_sub.sub_consumer for no key update;
+   where sub_queue = i_sub.sub_queue and sub_consumer = i_sub.sub_consumer
+   order by sub_version desc limit 1 for no key update;
   if not found then
     raise exception 'Not subscriber to queue: %/%', i_queue, i_consumer using errcode = 'PQ002';
   end if;
@@ -110,6 +113,20 @@ begin
     perform pgque._refuse_coop(v_sub, i_queue, i_consumer);
   end if;
   return v_sub;
+end
+$$;
+
+-- Writes the position and the open batch of a normal consumer's row, which the caller has locked.
+create or replace function pgque._move_cursor(i_sub pgque.subscription) returns void
+language plpgsql set enable_seqscan = off
+as $$
+begin
+  update pgque.subscription
+     set sub_last_tick = i_sub.sub_last_tick, sub_next_tick = i_sub.sub_next_tick,
+         sub_batch = i_sub.sub_batch, sub_paged = i_sub.sub_paged,
+         sub_active = now(), sub_version = sub_version + 1
+   where sub_queue = i_sub.sub_queue and sub_consumer = i_sub.sub_consumer
+     and sub_version = i_sub.sub_version and sub_role = 'normal';
 end
 $$;
 
@@ -140,11 +157,8 @@ begin
     if v_sub.sub_next_tick is null or v_sub.sub_role <> 'normal' then
       return;
     end if;
-    update pgque.subscription
-       set sub_batch = nextval('pgque.batch_id_seq'), sub_last_tick = v_sub.sub_last_tick,
-           sub_next_tick = v_sub.sub_next_tick, sub_active = now()
-     where sub_queue = v_sub.sub_queue and sub_consumer = v_sub.sub_consumer and sub_role = 'normal'
-    returning sub_batch into v_sub.sub_batch;
+    v_sub.sub_batch := nextval('pgque.batch_id_seq');
+    perform pgque._move_cursor(v_sub);
   end if;
 
   select v_sub.sub_batch, c.tick_id, p.tick_id, c.tick_time, p.tick_time,
@@ -175,28 +189,40 @@ begin atomic
     null::interval, null::integer, null::interval);
 end;
 
--- Whoever knows a batch id may finish it. A second finisher waits for the first and finds nothing.
-create or replace function pgque.finish_batch(x_batch_id bigint) returns integer
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+-- The row that was finished; all columns NULL when there is none to finish.
+create or replace function pgque._finish_batch(i_batch_id bigint) returns pgque.subscription
+language plpgsql set enable_seqscan = off
 as $$
 declare
   v_sub pgque.subscription;
 begin
   update pgque.subscription
      set sub_last_tick = case when sub_role = 'normal' then sub_next_tick end,
-         sub_batch = null, sub_next_tick = null, sub_active = now()
-   where sub_batch = x_batch_id and sub_role <> 'coop_main' and not sub_paged
+         sub_batch = null, sub_next_tick = null, sub_active = now(), sub_version = sub_version + 1
+   where sub_batch = i_batch_id and sub_role <> 'coop_main' and not sub_paged
   returning * into v_sub;
-  if not found then
-    perform pgque._refuse_paged(pgque._batch(x_batch_id));
-    if exists (select from pgque.subscription where sub_batch = x_batch_id) then
-      raise exception 'cannot finish cooperative main consumer batch % as normal active consumer',
-        x_batch_id using errcode = 'PQ005';
-    end if;
-    raise warning 'finish_batch: batch % not found', x_batch_id;
-    return 0;
+  return v_sub;
+end
+$$;
+
+-- Whoever knows a batch id may finish it. A second finisher waits for the first and finds nothing.
+create or replace function pgque.finish_batch(x_batch_id bigint) returns integer
+language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_sub pgque.subscription := pgque._finish_batch(x_batch_id);
+begin
+  if v_sub.sub_queue is not null then
+    return 1;
   end if;
-  return 1;
+  v_sub := pgque._batch(x_batch_id);
+  perform pgque._refuse_paged(v_sub);
+  if v_sub.sub_batch is not null then
+    raise exception 'cannot finish cooperative main consumer batch % as normal active consumer',
+      x_batch_id using errcode = 'PQ005';
+  end if;
+  raise warning 'finish_batch: batch % not found', x_batch_id;
+  return 0;
 end
 $$;
 

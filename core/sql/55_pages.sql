@@ -304,10 +304,8 @@ begin
   elsif v_sub.sub_paged then
     return v_answer;
   end if;
-  update pgque.subscription
-     set sub_last_tick = v_sub.sub_last_tick, sub_next_tick = v_sub.sub_next_tick,
-         sub_batch = v_sub.sub_batch, sub_paged = v_sub.sub_batch is not null, sub_active = now()
-   where sub_queue = v_sub.sub_queue and sub_consumer = v_sub.sub_consumer;
+  v_sub.sub_paged := v_sub.sub_batch is not null;
+  perform pgque._move_cursor(v_sub);
   return v_answer;
 end
 $$;

@@ -83,10 +83,7 @@ begin
     v_open.sub_batch := null;
   end if;
   if v_open is distinct from v_sub then
-    update pgque.subscription
-       set sub_last_tick = v_open.sub_last_tick, sub_batch = v_open.sub_batch,
-           sub_next_tick = v_open.sub_next_tick, sub_active = now()
-     where sub_queue = v_sub.sub_queue and sub_consumer = v_sub.sub_consumer and sub_role = 'normal';
+    perform pgque._move_cursor(v_open);
   end if;
 end
 $$;

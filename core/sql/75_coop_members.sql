@@ -46,8 +46,7 @@ begin
   created := not found;
   if created then
     insert into pgque.subscription (sub_queue, sub_consumer, sub_last_tick, sub_role, sub_group)
-    values (i_queue_id, i_consumer_id, v_tick, 'coop_main', true)
-    on conflict (sub_queue, sub_consumer) do nothing;
+    values (i_queue_id, i_consumer_id, v_tick, 'coop_main', true);
     created := found;
     select * into main from pgque.subscription
      where sub_queue = i_queue_id and sub_consumer = i_consumer_id;
@@ -100,8 +99,7 @@ begin
     from pgque._ensure_main(v_queue, v_main_id, i_queue, i_consumer, i_convert_normal);
 
   insert into pgque.subscription (sub_id, sub_queue, sub_consumer, sub_role)
-  values ((v_main.main).sub_id, v_queue, v_member_id, 'coop_member')
-  on conflict (sub_queue, sub_consumer) do nothing;
+  values ((v_main.main).sub_id, v_queue, v_member_id, 'coop_member');
   if found then
     return 1;
   end if;

@@ -96,7 +96,7 @@ begin
              '{}'::int8multirange)) r
      where r @> v_old;
     if v_new > v_old then
-      update pgque.subscription set sub_last_tick = v_new, sub_active = now()
+      update pgque.subscription set sub_last_tick = v_new, sub_active = now(), sub_version = sub_version + 1
        where sub_queue = i_main.sub_queue and sub_consumer = i_main.sub_consumer;
       delete from pgque.coop_window
        where ctid = any (array(
@@ -172,7 +172,8 @@ declare
   v_member pgque.subscription;
 begin
   update pgque.subscription
-     set sub_last_tick = i_start, sub_next_tick = i_end, sub_batch = i_batch_id, sub_active = now()
+     set sub_last_tick = i_start, sub_next_tick = i_end, sub_batch = i_batch_id, sub_active = now(),
+         sub_version = sub_version + 1
    where sub_queue = i_member.sub_queue and sub_consumer = i_member.sub_consumer
   returning * into v_member;
   return v_member;
@@ -213,17 +214,19 @@ begin
              and sub_active < now() - i_dead_interval));
   if not has_work then
     if member.sub_active < now() - interval '1 second' then
-      update pgque.subscription set sub_active = now()
+      update pgque.subscription set sub_active = now(), sub_version = sub_version + 1
        where sub_queue = member.sub_queue and sub_consumer = member.sub_consumer;
     end if;
     return;
   end if;
 
-  -- With an older snapshot a window handed out meanwhile looks free. Waiting for the main row makes
-  -- such a transaction fail with a serialization error instead.
+  -- With an older snapshot a window handed out meanwhile looks free. Hence such a transaction has the
+  -- group to itself: it locks every row, which fails with a serialization error if one has changed since
+  -- the snapshot (whoever gets a window writes its own), and lets nobody join.
   if current_setting('transaction_isolation') <> 'read committed' then
+    perform pg_advisory_xact_lock(pgque._lock_key('group'::text, main.sub_queue, main.sub_consumer, 0));
     perform from pgque.subscription
-     where sub_queue = main.sub_queue and sub_consumer = main.sub_consumer for no key update;
+     where sub_queue = main.sub_queue and sub_id = main.sub_id order by sub_consumer for no key update;
   end if;
   select * into member from pgque.subscription
    where sub_queue = member.sub_queue and sub_consumer = member.sub_consumer for no key update;
@@ -232,7 +235,7 @@ begin
       using errcode = 'PQ002';
   end if;
   if member.sub_batch is not null then
-    update pgque.subscription set sub_active = now()
+    update pgque.subscription set sub_active = now(), sub_version = sub_version + 1
      where sub_queue = member.sub_queue and sub_consumer = member.sub_consumer
     returning * into member;
   elsif i_dead_interval is not null then

@@ -48,5 +48,7 @@ mod rotation;
 mod schedule;
 #[path = "engine/security.rs"]
 mod security;
+#[path = "engine/speed.rs"]
+mod speed;
 #[path = "engine/tick.rs"]
 mod tick;
