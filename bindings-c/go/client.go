@@ -69,8 +69,7 @@ func newClient(made *C.pgque_client) *Client {
 }
 
 // Close closes the connection; an open transaction is rolled back, and later calls fail with [ErrClosed]. Twice is
-// fine. A Notification that waits goes on until its time or context is over. The connection below a client made by
-// [Over] stays open.
+// fine. A Notification that waits ends with [ErrClosed]. The connection below a client made by [Over] stays open.
 func (c *Client) Close() error {
 	client, err := c.enter("close")
 	if err != nil {

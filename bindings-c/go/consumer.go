@@ -125,13 +125,12 @@ func (c *Consumer) judge(ctx context.Context, batch *C.pgque_batch, i C.size_t) 
 		return nil // unknown_handler_policy decides
 	}
 	message := copiedMessage(C.pgque_batch_message(batch, i))
-	err := handled(ctx, handler, &message)
-	if err == nil {
+	verdict := handled(ctx, handler, &message)
+	if verdict == nil {
 		return failure(C.pgque_batch_ack(batch, i))
 	}
 	a := newArguments("run")
 	defer a.free()
-	verdict := judged(err)
 	var reason *string
 	if verdict.reason != nil {
 		reason = storable(*verdict.reason)
@@ -143,14 +142,18 @@ func (c *Consumer) judge(ctx context.Context, batch *C.pgque_batch, i C.size_t) 
 	return failure(C.pgque_batch_retry(batch, i, verdict.after.native(a, "after"), text))
 }
 
-// handled makes an error of a panic.
-func handled(ctx context.Context, handler Handler, message *Message) (err error) {
+// handled calls the handler; nil when the message is done. A panic is a retry, also one of the error's own methods,
+// which a nil pointer in the place of an error has.
+func handled(ctx context.Context, handler Handler, message *Message) (verdict *outcome) {
 	defer func() {
 		if panicked := recover(); panicked != nil {
-			err = fmt.Errorf("panic: %v", panicked)
+			verdict = &outcome{reason: storable(fmt.Sprintf("panic: %v", panicked))}
 		}
 	}()
-	return handler(ctx, message)
+	if err := handler(ctx, message); err != nil {
+		return judged(err)
+	}
+	return nil
 }
 
 // Stop ends the wait of Run at once, or else the next Run: also when called before it. From any goroutine.

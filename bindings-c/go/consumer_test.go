@@ -33,6 +33,11 @@ func consume(ctx context.Context, consumer *pgque.Consumer) <-chan error {
 	return ended
 }
 
+// typed is an error whose nil pointer cannot give its text.
+type typed struct{ text string }
+
+func (e *typed) Error() string { return e.text }
+
 // Errors, panics, Retry and Dead are verdicts, with their texts as reasons; the process and the consumer live on.
 func TestVerdictsOfHandlers(t *testing.T) {
 	client := connect(t)
@@ -49,6 +54,10 @@ func TestVerdictsOfHandlers(t *testing.T) {
 			var none []int
 			return errors.New(fmt.Sprint(none[m.MsgID]))
 		},
+		"typed nil": func(context.Context, *pgque.Message) error {
+			var none *typed
+			return none
+		},
 		"retry": func(context.Context, *pgque.Message) error { return pgque.Retry(time.Duration(0), "later") },
 		"dead": func(context.Context, *pgque.Message) error {
 			return fmt.Errorf("wrapped: %w", pgque.Dead("beyond repair"))
@@ -64,17 +73,20 @@ func TestVerdictsOfHandlers(t *testing.T) {
 		send(t, client, name, pgque.Event{Type: eventType})
 	}
 	ended := consume(ctx, consumer)
-	eventually(t, "four dead letters", func() bool {
+	eventually(t, "five dead letters", func() bool {
 		result, err := client.DlqInspect(ctx, name)
 		ok(t, err)
-		return len(result.Rows) == 4
+		return len(result.Rows) == 5
 	})
 	consumer.Stop()
 	ok(t, <-ended)
 	result, err := client.DlqInspect(ctx, name)
 	ok(t, err)
 	reasons := fmt.Sprint(result.Rows)
-	for _, reason := range []string{"an error\uFFFDof bytes \uFFFD", "panic: runtime error: index out of range", "later", "beyond repair"} {
+	for _, reason := range []string{
+		"an error\uFFFDof bytes \uFFFD", "panic: runtime error: index out of range", "panic: runtime error: invalid memory",
+		"later", "beyond repair",
+	} {
 		equal(t, strings.Contains(reasons, reason), true)
 	}
 	equal(t, seen.Load(), int64(len(handlers)))
