@@ -64,13 +64,17 @@ declare
   v record;
   v_hook regprocedure;
   v_result integer;
-  v_total integer;
+  v_total integer := 0;
 begin
   if exists (select from pgque.queue where queue_switch_step2 is null) then
     perform pgque.maint_rotate_tables_step2();
   end if;
   perform pgque._build_store();
-  v_total := pgque.maint_deliver_delayed();
+  loop
+    v_result := pgque.maint_deliver_delayed();
+    v_total := v_total + v_result;
+    exit when v_result < 10000 or clock_timestamp() > now() + interval '10 seconds';
+  end loop;
   for v in
     select * from pgque.maint_operations()
      where func_name not in ('pgque.maint_rotate_tables_step2', 'vacuum')
@@ -82,6 +86,11 @@ begin
         v_hook := pgque._hook(v.func_name);
         continue when v_hook is null;
         execute format('select %s(%L)', v_hook::oid::regproc, v.func_arg) into v_result;
+        -- 1 says that there may be more; one piece a round could fall behind the producers.
+        while v_hook = 'pgque.maint_idem(text)'::regprocedure and v_result = 1
+              and clock_timestamp() < now() + interval '10 seconds' loop
+          v_result := pgque.maint_idem(v.func_arg);
+        end loop;
       end if;
       v_total := v_total + coalesce(v_result, 0);
     exception when others then

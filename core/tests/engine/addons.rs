@@ -116,8 +116,10 @@ fn delayed_events_are_delivered_once_by_two_sessions() {
     assert_eq!(second.get::<i32>("select pgque.maint_deliver_delayed()"), 5000, "without waiting");
     client.run("commit");
     assert_eq!(client.get::<i32>("select pgque.maint_deliver_delayed()"), 0);
+    client.run("insert into pgque.delayed_events (de_queue_name, de_deliver_at) select 'q', now() from generate_series(1, 25000) g");
+    assert_eq!(client.get::<i32>("select pgque.maint()"), 25000, "maint() goes on until none is due");
     assert_eq!(client.get::<i64>("select count(distinct ev_data) from pgque.event_1"), 15000);
-    assert_eq!(client.get::<i64>("select count(distinct ev_id) from pgque.event_1"), 15000);
+    assert_eq!(client.get::<i64>("select count(distinct ev_id) from pgque.event_1"), 40000);
 }
 
 #[test]

@@ -151,6 +151,9 @@ fn an_expired_key_is_free_again_and_collected() {
         assert_eq!(client.get::<i32>(&format!("select pgque.{call}")), full, "{call}");
     }
     assert_eq!(client.get::<i64>("select count(*) from pgque.idem"), 1);
+    client.run("insert into pgque.idem select 1, 'old ' || g, 1, now() from generate_series(1, 25000) g");
+    client.run("select pgque.maint()");
+    assert_eq!(client.get::<i64>("select count(*) from pgque.idem"), 1, "maint() goes on until none is left");
     client.run("select pgque.drop_queue('q')");
     assert_eq!(client.get::<i64>("select count(*) from pgque.idem"), 0);
 }
