@@ -78,6 +78,20 @@ fn logutriga_writes_urlencoded_pairs() {
 }
 
 #[test]
+fn urlencoding_keeps_letters_digits_and_three_signs() {
+    let (_database, mut client) = table();
+    for (text, encoded) in [
+        ("", ""),
+        ("AZaz09-_.", "AZaz09-_."),
+        ("a b  c ", "a+b++c+"),
+        ("%20+~/é€😀\n", "%2520%2b%7e%2f%c3%a9%e2%82%ac%f0%9f%98%80%0a"),
+    ] {
+        let row = client.query_one("select pgque._capture_urlencode($1)", &[&text]).unwrap();
+        assert_eq!(row.get::<_, String>(0), encoded);
+    }
+}
+
+#[test]
 fn sqltriga_writes_sql() {
     let (_database, mut client) = table();
     on(&mut client, "sqltriga", "'q'");
