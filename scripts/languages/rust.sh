@@ -15,7 +15,7 @@ build_rust() {
 test_rust() {
     local file targets=(--lib --bins)
     for file in core/tests/*.rs; do
-        [[ $file == core/tests/engine.rs ]] || targets+=(--test "$(basename "$file" .rs)")
+        [[ $file =~ /(engine|schema|model)\.rs$ ]] || targets+=(--test "$(basename "$file" .rs)")
     done
     cargo test --locked --package pgque "${targets[@]}" "$@"
     (($#)) || cargo test --locked --package pgque --doc

@@ -187,3 +187,36 @@ fn of_the_last_two_members_leaving_at_once_one_dissolves_the_group() {
     });
     assert_eq!(client.column::<String>("select sub_role from pgque.subscription"), ["normal"]);
 }
+
+/// Its snapshot does not show what others were given meanwhile, so it has the group to itself.
+#[test]
+fn a_repeatable_read_worker_gets_no_window_that_another_has() {
+    let (database, mut client) = queue(2);
+    client.run("set lock_timeout = '100ms'");
+    let mut old = database.client();
+    old.run("begin isolation level repeatable read");
+    assert_eq!(payloads(&old.messages("receive_coop('q', 'g', 'w1')")), ["1"]);
+    assert_eq!(client.fails("select * from pgque.receive_coop('q', 'g', 'w2')").0, "55P03");
+    assert_eq!(client.fails("select * from pgque.receive_coop('q', 'g', 'new')").0, "55P03");
+    old.run("select pgque.ack(sub_batch) from pgque.subscription where sub_batch is not null");
+    assert_eq!(payloads(&old.messages("receive_coop('q', 'g', 'w1')")), ["2"]);
+    old.run("commit");
+    assert!(client.messages("receive_coop('q', 'g', 'w2')").is_empty());
+}
+
+/// The first worker's transaction holds the main row and rolls back: all that tells of the second one's window is a
+/// row that the old snapshot does not show.
+#[test]
+fn a_repeatable_read_worker_notices_what_was_given_since_its_snapshot() {
+    let (database, mut client) = queue(2);
+    let mut old = database.client();
+    old.run("begin isolation level repeatable read; select from pgque.queue");
+    let mut first = database.client();
+    first.run("begin");
+    assert_eq!(payloads(&first.messages("receive_coop('q', 'g', 'w1')")), ["1"]);
+    assert_eq!(payloads(&client.messages("receive_coop('q', 'g', 'w2')")), ["2"]);
+    first.run("rollback");
+    assert_eq!(old.fails("select * from pgque.receive_coop('q', 'g', 'w3')").0, "40001");
+    old.run("rollback");
+    assert_eq!(payloads(&old.messages("receive_coop('q', 'g', 'w3')")), ["1"]);
+}
