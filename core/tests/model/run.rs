@@ -263,7 +263,7 @@ impl Case<'_, '_> {
     fn ack(&mut self, consumer: usize, every: usize) -> Outcome {
         let session = &mut self.stage.consumers[consumer];
         let Some((id, batch)) = session.batch.clone() else { return Ok(()) };
-        let retried: Vec<&Delivery> = batch.iter().filter(|d| every > 0 && d.id as usize % every == 0).collect();
+        let retried: Vec<&Delivery> = batch.iter().filter(|d| every > 0 && d.id % every as i64 == 0).collect();
         let sql = match every {
             0 => format!("select pgque.ack({id})"),
             _ => format!(
