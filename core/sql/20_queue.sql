@@ -31,6 +31,7 @@ begin
   perform pgque.grant_perms(i_queue_name);
   perform pgque._insert_tick(v_id, i_queue_name, 1::bigint);
   perform pgque._build_store();
+  perform pgque._build_read();
   return 1;
 end
 $$;

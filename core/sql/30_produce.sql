@@ -67,17 +67,26 @@ begin
 end
 $body$, v_branches, c_columns);
 
-  -- Two replacements at once would fail; the loser's queue takes the dynamic branch until maint().
-  if v_body is not distinct from (
-       select prosrc from pg_proc where pronamespace = 'pgque'::regnamespace and proname = '_store')
-     or not pg_try_advisory_xact_lock(pgque._lock_key('store'::text, 0, 0, 0)) then
-    return;
-  end if;
-  execute format('create or replace function pgque._store(
+  perform pgque._replace_function('_store'::text, $head$(
     i_queue text, i_id bigint, i_time timestamptz, i_owner integer, i_retry integer,
     i_type text, i_data text, i_extra1 text, i_extra2 text, i_extra3 text, i_extra4 text)
-    returns bigint language plpgsql as %L', v_body);
+    returns bigint$head$, v_body);
 end
 $build$;
+
+-- Replaces a generated function if its body has changed. Two replacements at once would fail; the
+-- loser's queue takes the dynamic branch until maint().
+create or replace function pgque._replace_function(i_name text, i_head text, i_body text) returns void
+language plpgsql set check_function_bodies = off
+as $$
+begin
+  if i_body is not distinct from (
+       select prosrc from pg_proc where pronamespace = 'pgque'::regnamespace and proname = i_name)
+     or not pg_try_advisory_xact_lock(pgque._lock_key('generate ' || i_name, 0, 0, 0)) then
+    return;
+  end if;
+  execute format('create or replace function pgque.%I%s language plpgsql as %L', i_name, i_head, i_body);
+end
+$$;
 
 do $$ begin perform pgque._build_store(); end $$;

@@ -4,8 +4,51 @@
 -- one. Nearly all such transactions have ids from the old xmax upwards: an index range. Transactions
 -- that were open at the old tick and finished before the new one are below it. Those within 100 of the
 -- range extend it, the others are fetched by id, so that one long transaction costs a few probes and
--- not a scan of everything since it began.
---
+-- not a scan of everything since it began. "events" is what the ticks counted: an estimate.
+create or replace function pgque._batch_range(
+  i_sub pgque.subscription, i_last_tick bigint, i_next_tick bigint,
+  out low xid8, out high xid8, out old pg_snapshot, out new pg_snapshot, out late xid8[],
+  out events bigint)
+language plpgsql
+as $$
+declare
+  c_slack constant bigint := 100;
+  v_low bigint;
+  v_xid bigint;
+begin
+  select tick_snapshot, tick_event_seq into old, events from pgque.tick
+   where tick_queue = i_sub.sub_queue and tick_id = i_last_tick;
+  select tick_snapshot, tick_event_seq - events into new, events from pgque.tick
+   where tick_queue = i_sub.sub_queue and tick_id = i_next_tick;
+  if old is null or new is null then
+    raise exception 'PgQ corruption: Consumer % on queue % does not see tick %',
+      (select co_name from pgque.consumer where co_id = i_sub.sub_consumer),
+      (select queue_name from pgque.queue where queue_id = i_sub.sub_queue),
+      coalesce((case when old is null then i_last_tick else i_next_tick end)::text, '<NULL>')
+      using errcode = 'PQ009';
+  end if;
+
+  late := '{}';
+  low := pg_snapshot_xmax(old);
+  high := pg_snapshot_xmax(new);
+  if pg_snapshot_xmin(old) = low then
+    return;
+  end if;
+  v_low := low::text::bigint;
+  for v_xid in
+    select x::text::bigint from pg_snapshot_xip(old) x
+     where pg_visible_in_snapshot(x, new) order by 1 desc
+  loop
+    if v_low - v_xid <= c_slack then
+      v_low := v_xid;
+    else
+      late := late || v_xid::text::xid8;
+    end if;
+  end loop;
+  low := v_low::text::xid8;
+end
+$$;
+
 -- Read are the current and the previous table, because a rotation leaves no undelivered event in the
 -- third one; after a rotation that was rolled back also the one that the table sequence names.
 -- i_filter is empty or a condition that ends with "and"; it is cheap, hence tested first.
@@ -15,53 +58,25 @@ returns text
 language plpgsql
 as $$
 declare
-  c_slack constant bigint := 100;
-  v_old pg_snapshot;
-  v_new pg_snapshot;
-  v_low bigint;
-  v_xid bigint;
-  v_late bigint[] := '{}';
+  v record;
   v_range text;
   v_sql text[] := '{}';
   v_table integer;
 begin
-  select tick_snapshot into v_old from pgque.tick
-   where tick_queue = i_sub.sub_queue and tick_id = i_last_tick;
-  select tick_snapshot into v_new from pgque.tick
-   where tick_queue = i_sub.sub_queue and tick_id = i_next_tick;
-  if v_old is null or v_new is null then
-    raise exception 'PgQ corruption: Consumer % on queue % does not see tick %',
-      (select co_name from pgque.consumer where co_id = i_sub.sub_consumer),
-      (select queue_name from pgque.queue where queue_id = i_sub.sub_queue),
-      coalesce((case when v_old is null then i_last_tick else i_next_tick end)::text, '<NULL>')
-      using errcode = 'PQ009';
-  end if;
-
-  v_low := pg_snapshot_xmax(v_old)::text::bigint;
-  for v_xid in
-    select x::text::bigint from pg_snapshot_xip(v_old) x
-     where pg_visible_in_snapshot(x, v_new) order by 1 desc
-  loop
-    if v_low - v_xid <= c_slack then
-      v_low := v_xid;
-    else
-      v_late := v_late || v_xid;
-    end if;
-  end loop;
-
+  select * into v from pgque._batch_range(i_sub, i_last_tick, i_next_tick);
   v_range := format(
     'ev_txid >= %L::xid8 and ev_txid <= %L::xid8
        and pg_visible_in_snapshot(ev_txid, %L) and not pg_visible_in_snapshot(ev_txid, %L)',
-    v_low, pg_snapshot_xmax(v_new), v_new, v_old);
+    v.low, v.high, v.new, v.old);
   foreach v_table in array pgque._read_tables(i_sub.sub_queue) loop
     v_sql := v_sql || format(
       'select %s from pgque.event_%s_%s where %s(ev_owner is null or ev_owner = %s) and %s',
       i_columns, i_sub.sub_queue, v_table, i_filter, i_sub.sub_id, v_range);
-    if cardinality(v_late) > 0 then
+    if cardinality(v.late) > 0 then
       v_sql := v_sql || format(
         'select %s from pgque.event_%s_%s where %s(ev_owner is null or ev_owner = %s)
            and ev_txid = any (%L::xid8[])',
-        i_columns, i_sub.sub_queue, v_table, i_filter, i_sub.sub_id, v_late);
+        i_columns, i_sub.sub_queue, v_table, i_filter, i_sub.sub_id, v.late);
     end if;
   end loop;
   return array_to_string(v_sql, E'\nunion all\n');

@@ -70,6 +70,7 @@ begin
     perform pgque.maint_rotate_tables_step2();
   end if;
   perform pgque._build_store();
+  perform pgque._build_read();
   loop
     v_result := pgque.maint_deliver_delayed();
     v_total := v_total + v_result;

@@ -10,7 +10,7 @@ const SEARCH_PATH: &str = "set local search_path = pg_catalog, pg_temp";
 // Everything of the schema but the tables of single queues, as one value: kind, name, definition and, where the
 // definition does not do it, the words that bring the part back. Left out is what may rightly differ: the names of
 // indexes, check constraints (their texts depend on the release that made them), storage settings, the generated
-// body of `_store`, and functions that are no part of the engine.
+// bodies of `_store` and `_read`, and functions that are no part of the engine.
 const CATALOGUE: &str = "
 with engine_relation as (
   select c.* from pg_class c
@@ -45,7 +45,7 @@ part (kind, name, definition, words) as (
   union all
   select 'function', p.oid::regprocedure::text, md5(pg_get_functiondef(p.oid)), p.proname
     from pg_proc p
-   where p.pronamespace = 'pgque'::regnamespace and p.prokind in ('f', 'p') and p.proname <> '_store'
+   where p.pronamespace = 'pgque'::regnamespace and p.prokind in ('f', 'p') and p.proname not in ('_store', '_read')
   union all
   select 'owner', o.name, case when o.owner = n.nspowner then 'the owner of the schema' else o.owner::regrole::text end,
          null
