@@ -2,8 +2,10 @@
 
 use crate::client::{Capabilities, Interval, Payloads, Replayed, Verdict};
 use crate::consumer::{Consumer, Next};
+use crate::doctor::Finding;
 use crate::error::Result;
 use crate::message::{Event, Message};
+use crate::schema::{InstallOptions, InstallStep, Installed};
 use crate::value::ResultSet;
 
 pub use crate::runtime::wait;
@@ -62,6 +64,21 @@ impl Client {
     /// As [`crate::install`].
     pub fn install(&self) -> Result<()> {
         wait(crate::install(&self.0))
+    }
+
+    /// As [`crate::install_with`].
+    pub fn install_with(&self, options: InstallOptions) -> Result<Installed> {
+        wait(crate::install_with(&self.0, options))
+    }
+
+    /// As [`crate::install_plan`].
+    pub fn install_plan(&self, options: InstallOptions) -> Result<Vec<InstallStep>> {
+        wait(crate::install_plan(&self.0, options))
+    }
+
+    /// As [`crate::examine`].
+    pub fn examine(&self) -> Result<Vec<Finding>> {
+        wait(crate::examine(&self.0))
     }
 
     /// As [`crate::uninstall`].

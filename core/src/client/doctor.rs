@@ -4,9 +4,6 @@ use crate::connect::Connection;
 use crate::error::Result;
 use crate::value::{ResultSet, Value};
 
-// Names are printed in full, and defaults alike, whatever the session's own path is.
-const SEARCH_PATH: &str = "set local search_path = pg_catalog, pg_temp";
-
 // Everything of the schema but the tables of single queues, as one value: kind, name, definition and, where the
 // definition does not do it, the words that bring the part back. Left out is what may rightly differ: the names of
 // indexes, check constraints (their texts depend on the release that made them), storage settings, the generated
@@ -191,9 +188,9 @@ select q.queue_name || '/' || c.co_name as object,
                            and n.tick_event_seq > t.tick_event_seq)))
  order by 1";
 
-/// Kind, name, definition and words of every part of the schema, as JSON.
+/// Kind, name, definition and words of every part of the schema, as JSON. Needs the installer's search path, so that
+/// names are printed in full.
 pub(crate) async fn catalogue(connection: &Connection) -> Result<String> {
-    connection.execute_script(SEARCH_PATH).await?;
     Ok(cell(&connection.execute(CATALOGUE, &[]).await?, 0, "catalogue"))
 }
 

@@ -5,6 +5,8 @@ use crate::connect::Connection;
 use crate::error::Result;
 use crate::value::{ResultSet, Value};
 
+// Types and functions are printed in full whatever the session's own path is, and nothing on it is called.
+const SEARCH_PATH: &str = "set local search_path = pg_catalog, pg_temp";
 // Two installers at once would both find nothing and collide; the second waits for the first to commit.
 const LOCK: &str = "select pg_advisory_xact_lock(hashtext('pgque install'))::text";
 
@@ -88,7 +90,9 @@ pub(crate) enum Existing {
     Ours(i64),
 }
 
+/// Needs an open transaction, and leaves it with a safe search path.
 pub(crate) async fn lock_and_inspect(connection: &Connection) -> Result<Existing> {
+    connection.execute_script(SEARCH_PATH).await?;
     connection.execute(LOCK, &[]).await?;
     Ok(match text(&connection.execute(INSPECT, &[]).await?, "state").as_str() {
         "nothing" => Existing::Nothing,

@@ -145,3 +145,26 @@ fn status_knows_the_ticker_of_the_library() {
     std::thread::sleep(Duration::from_millis(300));
     assert_eq!(sql.get::<String>(status), "stopped stopped");
 }
+
+/// With the command: text or JSON, and an exit code for scripts.
+#[test]
+fn the_command_tells_by_its_exit_code() {
+    let database = Database::installed();
+    let doctor = |json: &[&str]| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_pgque"));
+        let output = command.args(["doctor", "--dsn", &database.dsn()]).args(json).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    };
+    assert_eq!(doctor(&[]), (Some(0), "nothing is wrong\n".to_owned()));
+    assert_eq!(doctor(&["--json"]), (Some(0), "[]\n".to_owned()));
+    database.sql().run("grant execute on function pgque.uninstall() to public");
+    let (code, text) = doctor(&[]);
+    assert_eq!(code, Some(1));
+    assert!(text.starts_with("grants pgque.uninstall(): is `public execute`") && text.contains("\n    pgque install"));
+    let (code, json) = doctor(&["--json"]);
+    assert_eq!(
+        (code, json.starts_with(r#"[{"component":"grants","object":"pgque.uninstall()""#)),
+        (Some(1), true),
+        "{json}"
+    );
+}

@@ -28,6 +28,29 @@ fn a_dry_run_leaves_the_database_as_it_is_and_prints_what_would_run() {
     assert_eq!(database.install(false), Ok(Installed::Again));
 }
 
+/// The printed script is one for psql, and the session's own search path is no trap.
+#[test]
+fn the_command_prints_its_script_and_adopts() {
+    let database = Database::empty();
+    database.sql().run(FIXTURE);
+    let install = |options: &[&str]| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_pgque"));
+        command.env("PGOPTIONS", "-c search_path=pgque,public");
+        let output = command.args(["install", "--dsn", &database.dsn()]).args(options).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    };
+    assert_eq!(install(&[]).0, Some(1));
+    let (code, script) = install(&["--adopt", "--dry-run"]);
+    assert_eq!(code, Some(0));
+    assert!(script.starts_with("begin;\n\n-- functions whose signature changes\ndrop routine pgque."), "{script:.200}");
+    assert!(script.ends_with("\ncommit;\n"));
+    assert_eq!(
+        install(&["--adopt"]),
+        (Some(0), "installed: schema version 1, taken over from PgQue 0.2.2\n".to_owned())
+    );
+    assert_eq!(install(&[]).1, "installed: schema version 1\n");
+}
+
 #[test]
 fn a_schema_that_is_not_ours_stays_untouched() {
     for theirs in [

@@ -40,9 +40,15 @@ impl Database {
         Sql(server().dbname(&self.name).connect(NoTls).unwrap())
     }
 
-    pub fn client(&self) -> pgque::Client {
+    /// The server's address is a URI, as `pgque dev` gives it.
+    pub fn dsn(&self) -> String {
         let dsn = std::env::var("PGQUE_TEST_DSN").unwrap();
-        let settings = pgque::Settings::parse(&replace_database(&dsn, &self.name)).unwrap();
+        let (server, _) = dsn.rsplit_once('/').unwrap();
+        format!("{server}/{}", self.name)
+    }
+
+    pub fn client(&self) -> pgque::Client {
+        let settings = pgque::Settings::parse(&self.dsn()).unwrap();
         pgque::Client::over(runtime::wait(pgque::Connection::open(settings)).unwrap())
     }
 
@@ -78,12 +84,6 @@ impl Drop for Database {
 
 fn server() -> Config {
     std::env::var("PGQUE_TEST_DSN").expect("PGQUE_TEST_DSN is set; run scripts/test engine").parse().unwrap()
-}
-
-/// The address is a URI, as `pgque dev` gives it.
-fn replace_database(dsn: &str, name: &str) -> String {
-    let (server, _) = dsn.rsplit_once('/').unwrap();
-    format!("{server}/{name}")
 }
 
 pub struct Sql(Client);
