@@ -6,23 +6,28 @@ create or replace function pgque._messages_sql(
 language plpgsql
 as $$
 begin
-  return pgque._batch_sql(i_sub, i_last_tick, i_next_tick,
-    format('ev_id, %s::bigint, ev_type, ev_data, ev_retry, ev_time, ev_extra1, ev_extra2, ev_extra3, ev_extra4',
-      i_batch_id), ''::text) || E'\norder by 1 limit $1';
+  return pgque._batch_sql(i_sub, i_last_tick, i_next_tick, pgque._message_columns(i_batch_id), ''::text)
+    || E'\norder by 1 limit $1';
 end
 $$;
 
--- pgque._read answers the same as that query for small windows of the first queues, with static queries:
--- those keep their plans, while planning costs several times as much as reading twenty events. It is
--- generated when a queue is created; a queue that it does not know takes the dynamic branch, so a stale
--- version is slower, never wrong.
+create or replace function pgque._message_columns(i_batch_id bigint) returns text
+language sql immutable
+return format('ev_id, %s::bigint, ev_type, ev_data, ev_retry, ev_time, ev_extra1, ev_extra2, ev_extra3, ev_extra4',
+  i_batch_id);
+
+-- pgque._read answers the same as that query, or with the one event of the id i_id, for the first queues
+-- with static queries: those keep their plans, while planning costs several times as much as reading
+-- twenty events. It is generated when a queue is created; a queue that it does not know takes the
+-- dynamic branch, so a stale version is slower, never wrong. It is for windows without late committers.
 create or replace function pgque._build_read() returns void
 language plpgsql
 as $build$
 declare
   -- More branches would make the first receive of every connection parse more statements.
   c_queues constant integer := 32;
-  c_where constant text := 'where ev_txid >= i_low and ev_txid <= i_high
+  c_where constant text := 'where (i_id is null or ev_id = i_id)
+             and ev_txid >= i_low and ev_txid <= i_high
              and (ev_owner is null or ev_owner = i_sub.sub_id)
              and pg_visible_in_snapshot(ev_txid, i_new) and not pg_visible_in_snapshot(ev_txid, i_old)';
   v_branches text;
@@ -58,13 +63,15 @@ begin
   if cardinality(v_tables) <> 2 then
     null;%s
   end if;
-  return query execute pgque._messages_sql(i_sub, i_sub.sub_last_tick, i_sub.sub_next_tick,
-    i_sub.sub_batch) using i_limit;
+  return query execute pgque._batch_sql(i_sub, i_sub.sub_last_tick, i_sub.sub_next_tick,
+      pgque._message_columns(i_sub.sub_batch),
+      case when i_id is null then '' else 'ev_id = $2 and ' end) || ' order by 1 limit $1'
+    using i_limit, i_id;
 end
 $body$, v_branches);
   perform pgque._replace_function('_read'::text, $head$(
     i_sub pgque.subscription, i_low xid8, i_high xid8, i_old pg_snapshot, i_new pg_snapshot,
-    i_limit bigint) returns setof pgque.message$head$, v_body);
+    i_limit bigint, i_id bigint) returns setof pgque.message$head$, v_body);
 end
 $build$;
 
@@ -132,7 +139,7 @@ begin
     select * into v_range from pgque._batch_range(v_open, v_open.sub_last_tick, v_open.sub_next_tick);
     if v_range.events <= c_small and v_range.late = '{}' then
       return query select * from pgque._read(v_open, v_range.low, v_range.high, v_range.old, v_range.new,
-        i_max_return + 1::bigint);
+        i_max_return + 1::bigint, null::bigint);
     else
       return query execute pgque._messages_sql(v_open, v_open.sub_last_tick, v_open.sub_next_tick,
         v_open.sub_batch) using i_max_return + 1::bigint;

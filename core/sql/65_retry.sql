@@ -1,6 +1,12 @@
 -- Retries: single messages of an open batch are copied to the retry queue, due later, for the
 -- subscription that had them; or to the dead letters when their retry budget is used up.
 
+-- Whole seconds from now.
+create or replace function pgque._retry_time(i_retry_after interval) returns timestamptz
+language sql stable
+return now() + make_interval(secs => round(extract(epoch from
+  coalesce(i_retry_after, interval '60 seconds')))::double precision);
+
 -- Routes events of one batch in one statement; returns how many of the ids were found. The events are
 -- read again from the batch, by id inside the batch's own range: nothing the caller says about them is
 -- trusted, and the rest of the batch is not materialised. Conflicts mean that the event was routed
@@ -32,8 +38,7 @@ begin
     routed as (
       select e.*, coalesce(v.dead, false) or coalesce(e.ev_retry, 0) >= $5 as is_dead,
              coalesce(v.reason, 'max retries exceeded') as reason,
-             now() + make_interval(secs => round(extract(epoch from
-               coalesce(v.retry_after, interval '60 seconds')))::double precision) as due
+             pgque._retry_time(v.retry_after) as due
         from verdict v
         join event e on e.ev_id = v.id),
     buried as (
@@ -59,6 +64,36 @@ begin
 end
 $$;
 
+-- The short way for one event with retries left and a window without late committers: nothing is planned
+-- anew. False when the event needs the long way.
+create or replace function pgque._retry_event(
+  i_sub pgque.subscription, i_msg_id bigint, i_retry_after interval) returns boolean
+language plpgsql
+as $$
+declare
+  v_range record;
+  v_event pgque.message;
+begin
+  select * into v_range from pgque._batch_range(i_sub, i_sub.sub_last_tick, i_sub.sub_next_tick);
+  if i_msg_id is null or v_range.late <> '{}' then
+    return false;
+  end if;
+  select * into v_event from pgque._read(i_sub, v_range.low, v_range.high, v_range.old, v_range.new,
+    1::bigint, i_msg_id);
+  if v_event.msg_id is null or coalesce(v_event.retry_count, 0) >= (
+       select coalesce(queue_max_retries, 5) from pgque.queue where queue_id = i_sub.sub_queue) then
+    return false;
+  end if;
+  insert into pgque.retry_queue (ev_retry_after, ev_queue, ev_id, ev_time, ev_owner, ev_retry,
+         ev_type, ev_data, ev_extra1, ev_extra2, ev_extra3, ev_extra4)
+  values (pgque._retry_time(i_retry_after), i_sub.sub_queue, v_event.msg_id, v_event.created_at,
+         i_sub.sub_id, coalesce(v_event.retry_count, 0) + 1, v_event.type, v_event.payload,
+         v_event.extra1, v_event.extra2, v_event.extra3, v_event.extra4)
+      on conflict (ev_owner, ev_id) do nothing;
+  return true;
+end
+$$;
+
 create or replace function pgque.nack(
   i_batch_id bigint, i_msg pgque.message, i_retry_after interval default '60 seconds',
   i_reason text default null) returns integer
@@ -71,6 +106,9 @@ begin
     raise exception 'batch not found: %', i_batch_id using errcode = 'PQ003';
   end if;
   perform pgque._refuse_paged(v_sub);
+  if pgque._retry_event(v_sub, i_msg.msg_id, i_retry_after) then
+    return 1;
+  end if;
   if pgque._route_events(v_sub, array[i_msg.msg_id], array[i_retry_after], '{}'::boolean[],
        array[i_reason]) = 0 then
     raise exception 'msg_id % not found in batch %', i_msg.msg_id, i_batch_id using errcode = 'PQ004';
