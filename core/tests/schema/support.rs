@@ -1,7 +1,7 @@
 //! An empty database per test, asked through plain SQL and through the library.
 
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use pgque::{Finding, InstallOptions, Installed, Kind, runtime};
 use postgres::types::FromSqlOwned;
@@ -54,18 +54,18 @@ impl Database {
 
     /// The outcome, or the kind of the error with its message.
     pub fn install(&self, adopt: bool) -> Result<Installed, (Kind, String)> {
-        // Roles are shared by the whole server, and some of these tests give them wrong memberships.
-        static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-        let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+        let _guard = one_at_a_time();
         runtime::wait(pgque::install_with(&self.client(), InstallOptions { adopt }))
             .map_err(|e| (e.kind(), e.message().to_owned()))
     }
 
     pub fn plan(&self, adopt: bool) -> Vec<pgque::InstallStep> {
+        let _guard = one_at_a_time();
         runtime::wait(pgque::install_plan(&self.client(), InstallOptions { adopt })).unwrap()
     }
 
     pub fn examine(&self) -> Vec<Finding> {
+        let _guard = one_at_a_time();
         runtime::wait(pgque::examine(&self.client())).unwrap()
     }
 
@@ -80,6 +80,12 @@ impl Drop for Database {
             let _ = admin.batch_execute(&format!("drop database {} with (force)", self.name));
         }
     }
+}
+
+/// Roles are shared by the whole server, and some of these tests give them wrong memberships.
+fn one_at_a_time() -> MutexGuard<'static, ()> {
+    static INSTALLER: Mutex<()> = Mutex::new(());
+    INSTALLER.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn server() -> Config {
