@@ -2,7 +2,15 @@
 //!
 //! `PGQUE_TEST_DSN` names a server where the role may install the engine.
 
-use pgque::{Client, Consumer, ConsumerOptions, Event, Interval, Next, Result, Settings, Verdict};
+use std::time::Duration;
+
+use pgque::{Client, Consumer, ConsumerOptions, Event, Interval, Next, Payloads, Result, Settings, Verdict};
+use tokio::sync::OnceCell;
+
+/// Shorter than the poll interval of 30 s.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+static INSTALLED: OnceCell<()> = OnceCell::const_new();
 
 fn dsn() -> String {
     std::env::var("PGQUE_TEST_DSN").expect("PGQUE_TEST_DSN is set; run scripts/test")
@@ -11,13 +19,12 @@ fn dsn() -> String {
 /// Sends so many events to a queue of the test's own and makes its consumer `reader`.
 async fn backlog(queue: &str, count: usize) -> Result<(Client, Consumer)> {
     let client = Client::connect(&dsn()).await?;
-    pgque::install(&client).await?;
+    INSTALLED.get_or_try_init(|| pgque::install(&client)).await?;
     client.drop_queue(queue, true).await.ok();
     client.create_queue(queue).await?;
     client.subscribe(queue, "reader").await?;
-    for _ in 0..count {
-        client.send(queue, &Event::default()).await?;
-    }
+    // One statement, so that one batch has them all whoever else ticks.
+    client.send_batch(queue, None, Payloads::Json(vec!["null".into(); count])).await?;
     client.force_tick(queue).await?;
     client.ticker(queue).await?;
     let consumer = Consumer::new(Settings::parse(&dsn())?, ConsumerOptions::new(queue, "reader"))?;
@@ -35,5 +42,31 @@ fn an_interval_that_the_server_cannot_read_does_not_end_the_loop() -> Result<()>
         consumer.finish(&batch, verdicts).await?;
         assert!(client.receive("bad_interval", "reader", 10).await?.is_empty(), "the batch is finished");
         client.drop_queue("bad_interval", true).await.map(drop)
+    })
+}
+
+#[test]
+fn an_idle_worker_takes_a_dead_ones_batch_over_long_before_it_would_poll() -> Result<()> {
+    pgque::runtime::wait(async {
+        let (client, _) = backlog("takeover", 0).await?;
+        let worker = |member: &str| {
+            let mut options = ConsumerOptions::new("takeover", "group");
+            options.subconsumer = Some(member.into());
+            options.dead_interval = Some(Interval::Seconds(0.3));
+            Consumer::new(Settings::parse(&dsn())?, options)
+        };
+        let (dies, idle) = (worker("dies")?, worker("idle")?);
+        client.subscribe_subconsumer("takeover", "group", "dies", false).await?;
+        client.subscribe_subconsumer("takeover", "group", "idle", false).await?;
+        client.send("takeover", &Event::default()).await?;
+        client.force_tick("takeover").await?;
+        client.ticker("takeover").await?;
+        let next = dies.next(Some(PATIENCE)).await?;
+        assert!(matches!(next, Next::Batch(_)), "{next:?}");
+        assert!(matches!(idle.next(Some(Duration::from_millis(50))).await?, Next::Idle));
+        dies.close().await; // and with it the heart-beat
+        let next = idle.next(Some(PATIENCE)).await?;
+        assert!(matches!(next, Next::Batch(_)), "{next:?}");
+        client.drop_queue("takeover", true).await.map(drop)
     })
 }

@@ -41,13 +41,17 @@ impl Drop for Heartbeat {
 
 /// A third of the time after which the others give us up, so that two beats may be lost.
 fn interval(dead_interval: Option<&Interval>) -> Duration {
+    let third = |dead| dead_after(dead).unwrap_or_default() / 3;
+    dead_interval.map_or(INTERVAL_MAX, third).clamp(INTERVAL_MIN, INTERVAL_MAX)
+}
+
+/// The length of a dead interval; `None` where it is not known here.
+pub(super) fn dead_after(dead_interval: &Interval) -> Option<Duration> {
     let seconds = match dead_interval {
-        Some(Interval::Seconds(seconds)) => *seconds,
-        Some(Interval::Text(text)) => text_seconds(text).unwrap_or(0.0),
-        None => f64::INFINITY,
+        Interval::Seconds(seconds) => *seconds,
+        Interval::Text(text) => text_seconds(text)?,
     };
-    let third = Duration::try_from_secs_f64(seconds / 3.0).unwrap_or(INTERVAL_MAX);
-    third.clamp(INTERVAL_MIN, INTERVAL_MAX)
+    Duration::try_from_secs_f64(seconds).ok()
 }
 
 /// Reads the common forms of interval text; where it cannot, the shortest interval is safe.

@@ -205,7 +205,7 @@ impl Consumer {
             match self.try_fetch(work, limit).await {
                 Ok(Some(messages)) if messages.is_empty() => {
                     work.backoff = Backoff::new();
-                    work.poll_at = after(self.0.options.poll_interval.max(POLL_INTERVAL_MIN));
+                    work.poll_at = after(pause(&self.0.options));
                 }
                 Ok(Some(messages)) => {
                     work.backoff = Backoff::new();
@@ -281,6 +281,12 @@ impl Consumer {
             client.close().await;
         }
     }
+}
+
+/// How long to wait for news. Of a worker that dies nothing is told: its batch has to be looked for in time.
+fn pause(options: &ConsumerOptions) -> Duration {
+    let dead_after = options.dead_interval.as_ref().and_then(heartbeat::dead_after);
+    dead_after.map_or(options.poll_interval, |dead| dead.min(options.poll_interval)).max(POLL_INTERVAL_MIN)
 }
 
 /// Waits for a notification, or until it is time to poll. False if the limit came first.
