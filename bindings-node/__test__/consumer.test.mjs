@@ -54,6 +54,9 @@ test('outcomes become verdicts', async (t) => {
       throw new Error('half \ud800')
     },
     wrong: () => retry({ after: {} }),
+    unreadable: () => {
+      throw Object.defineProperty(new Error(), 'message', { get: () => JSON.parse('') })
+    },
   }
   for (const type of Object.keys(outcomes)) await c.send(q, 1, { type })
   await tick(c, q)
@@ -66,6 +69,7 @@ test('outcomes become verdicts', async (t) => {
     retried: 'once more',
     died: 'for good',
     half: 'half \ufffd',
+    unreadable: 'an error that cannot be read',
   })
   assert.match(wrong, /^after must be seconds or interval text/)
 })
