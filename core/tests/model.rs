@@ -2,7 +2,7 @@
 //! cooperative workers, takeovers, retries and crashes, on concurrent sessions driven step by step.
 //!
 //! `PGQUE_MODEL_CASES` says how many (100 if not set). A failure prints the shortest steps that still fail, and the
-//! seed: `PGQUE_MODEL_SEED=… cargo test --test model` runs that one alone.
+//! seed: `PGQUE_MODEL_SEED=… cargo test --test model` runs that one alone, or from there on with a number of cases.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 #[path = "model/run.rs"]
@@ -28,7 +28,7 @@ fn number(variable: &str) -> Option<u64> {
 fn every_committed_event_reaches_every_subscription() {
     let database = support::Database::new();
     let seeds = match number("PGQUE_MODEL_SEED") {
-        Some(seed) => seed..seed + 1,
+        Some(seed) => seed..seed + number("PGQUE_MODEL_CASES").unwrap_or(1),
         None => 0..number("PGQUE_MODEL_CASES").unwrap_or(100),
     };
     let mut stage = run::Stage::new(&database);

@@ -253,6 +253,7 @@ impl Case<'_, '_> {
         if let Answer::Rows(rows) = session.ask(&sql)? {
             match rows.is_empty() {
                 true => session.batch = None,
+                false if self.truth.is_waiting(subscription(consumer), event) => {}
                 false => session.effects.push(Effect::Nacked(event)),
             }
         }
@@ -276,7 +277,8 @@ impl Case<'_, '_> {
             session.batch = None;
             match rows[0].get::<_, i32>(0) {
                 1 => {
-                    session.effects.extend(retried.iter().map(|d| Effect::Nacked(d.event)));
+                    let new = retried.iter().filter(|d| !self.truth.is_waiting(subscription(consumer), d.event));
+                    session.effects.extend(new.map(|d| Effect::Nacked(d.event)));
                     session.effects.push(Effect::Acked(batch));
                 }
                 _ if consumer < NORMAL => return Err(format!("ack of the open batch {id} answered 0")),

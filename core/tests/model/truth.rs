@@ -83,7 +83,7 @@ impl Truth {
         let this = &mut self.subscriptions[subscription];
         match effect {
             Effect::Nacked(event) => {
-                // A second nack of what is still waiting changes nothing.
+                // The second nack of one transaction changes nothing.
                 if this.waiting.insert(event) {
                     this.copies.entry(event).or_default().0 += 1;
                 }
@@ -105,6 +105,11 @@ impl Truth {
             }
         }
         Ok(())
+    }
+
+    /// Then a nack changes nothing: also one whose transaction commits when the retry has been moved.
+    pub fn is_waiting(&self, subscription: usize, event: u64) -> bool {
+        self.subscriptions[subscription].waiting.contains(&event)
     }
 
     pub fn retries_moved(&mut self) -> u64 {
