@@ -155,7 +155,11 @@ function checked(verdict: Verdict): Verdict {
 function reasonOf(error: unknown): string {
   try {
     const text =
-      error instanceof Error ? error.message || error.name : typeof error === 'string' ? error : inspect(error)
+      error instanceof Error
+        ? error.message || error.name
+        : typeof error === 'string'
+          ? error
+          : inspect(error)
     return String(text).toWellFormed()
   } catch {
     return UNREADABLE
