@@ -37,7 +37,7 @@ test_engine() {
     local majors=$POSTGRES_NEWEST major
     if [[ ${1:-} == --all ]]; then
         shift
-        majors=$(printf '%s ' $POSTGRES_RELEASES | sed 's/\.[^ ]*//g')
+        majors=$(printf '%s' "$POSTGRES_RELEASES" | sed 's/\.[^ ]*//g')
     else
         engine_tests "$@"
         [[ -z ${PGQUE_POSTGRES_BIN:-} && -x $(postgres_bin $POSTGRES_NEWEST)/postgres ]] || return 0
