@@ -51,7 +51,7 @@ exported_symbols() { nm --dynamic --defined-only "$1" | awk '{ print $3 }' | LC_
 lint_c() {
     need clang-format
     sources '*.c' '*.h' ':!bindings-c/include' | xargs --no-run-if-empty clang-format --dry-run -Werror \
-        --style=file:bindings-c/.clang-format
+        --style=file:.clang-format
 }
 
 package_c() {
