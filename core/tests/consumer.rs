@@ -70,3 +70,29 @@ fn an_idle_worker_takes_a_dead_ones_batch_over_long_before_it_would_poll() -> Re
         client.drop_queue("takeover", true).await.map(drop)
     })
 }
+
+#[test]
+fn a_worker_whose_connection_is_lost_while_its_handlers_run_is_not_taken_for_dead() -> Result<()> {
+    const DEAD_AFTER: Duration = Duration::from_millis(600);
+    pgque::runtime::wait(async {
+        let (client, _) = backlog("cut_off", 0).await?;
+        client.subscribe_subconsumer("cut_off", "group", "works", false).await?;
+        client.send("cut_off", &Event::default()).await?;
+        client.force_tick("cut_off").await?;
+        client.ticker("cut_off").await?;
+        let mut options = ConsumerOptions::new("cut_off", "group");
+        options.subconsumer = Some("works".into());
+        options.dead_interval = Some(DEAD_AFTER.into());
+        let settings = format!("{}{}application_name=cut_off", dsn(), if dsn().contains("://") { "?" } else { " " });
+        let works = Consumer::new(Settings::parse(&settings)?, options)?;
+        let next = works.next(Some(PATIENCE)).await?;
+        assert!(matches!(next, Next::Batch(_)), "{next:?}");
+        let end = "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'cut_off'";
+        client.connection().expect("our own").execute(end, &[]).await?;
+        tokio::time::sleep(2 * DEAD_AFTER).await;
+        let stolen = client.receive_coop("cut_off", "group", "thief", 10, Some(&DEAD_AFTER.into())).await?;
+        assert!(stolen.is_empty(), "the batch of a live worker was taken over");
+        works.close().await;
+        client.drop_queue("cut_off", true).await.map(drop)
+    })
+}

@@ -6,6 +6,8 @@ use tokio::task::JoinHandle;
 
 use super::options::ConsumerOptions;
 use crate::client::{Client, Interval};
+use crate::connect::{Connection, Settings};
+use crate::error::Kind;
 use crate::runtime;
 
 /// Without a `dead_interval` of our own, another worker's is unknown; ten seconds suits any sensible one.
@@ -17,15 +19,23 @@ pub(super) struct Heartbeat(JoinHandle<()>);
 
 impl Heartbeat {
     /// `None` for a consumer that is not cooperative.
-    pub(super) fn start(client: Client, options: &ConsumerOptions) -> Option<Heartbeat> {
+    pub(super) fn start(client: Client, settings: &Settings, options: &ConsumerOptions) -> Option<Heartbeat> {
         let member = options.subconsumer.clone()?;
         let (queue, name) = (options.queue.clone(), options.name.clone());
         let interval = interval(options.dead_interval.as_ref());
+        let settings = settings.clone().reconnect(true);
         let beat = async move {
+            let mut client = client;
             loop {
                 tokio::time::sleep(interval).await;
-                if let Err(error) = client.touch_subconsumer(&queue, &name, &member).await {
-                    log::warn!(target: "pgque", "consumer {name}: heart-beat of {member} failed: {error}");
+                let Err(error) = client.touch_subconsumer(&queue, &name, &member).await else { continue };
+                log::warn!(target: "pgque", "consumer {name}: heart-beat of {member} failed: {error}");
+                // The loop replaces its connection only after the handlers; until then this has one of its own.
+                if error.kind() == Kind::Connection
+                    && let Ok(connection) = Connection::open(settings.clone()).await
+                {
+                    client = Client::over(connection);
+                    let _ = client.touch_subconsumer(&queue, &name, &member).await;
                 }
             }
         };

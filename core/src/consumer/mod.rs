@@ -258,7 +258,8 @@ impl Consumer {
         let handlers = self.0.handlers.lock().unwrap_or_else(PoisonError::into_inner);
         let batch = Arc::new(Batch::new(messages, &handlers));
         log::debug!(target: "pgque", "batch {}: {} message(s)", batch.id(), batch.messages().len());
-        work.heartbeat = work.client.clone().and_then(|client| Heartbeat::start(client, &self.0.options));
+        work.heartbeat =
+            work.client.clone().and_then(|client| Heartbeat::start(client, &self.0.settings, &self.0.options));
         batch
     }
 
