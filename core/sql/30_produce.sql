@@ -75,17 +75,27 @@ end
 $build$;
 
 -- Replaces a generated function if its body has changed. Two replacements at once would fail; the
--- loser's queue takes the dynamic branch until maint().
+-- loser's queue takes the dynamic branch until maint(). One of another signature, by an older
+-- installer, goes: beside the new one it would make every later replacement ambiguous.
 create or replace function pgque._replace_function(i_name text, i_head text, i_body text) returns void
 language plpgsql set check_function_bodies = off
 as $$
+declare
+  v_is_current boolean;
+  v_stale regprocedure;
 begin
-  if i_body is not distinct from (
-       select prosrc from pg_proc where pronamespace = 'pgque'::regnamespace and proname = i_name)
-     or not pg_try_advisory_xact_lock(pgque._lock_key('generate ' || i_name, 0, 0, 0)) then
+  select count(*) = 1 and bool_and(prosrc = i_body) into v_is_current
+    from pg_proc where pronamespace = 'pgque'::regnamespace and proname = i_name;
+  if v_is_current or not pg_try_advisory_xact_lock(pgque._lock_key('generate ' || i_name, 0, 0, 0)) then
     return;
   end if;
   execute format('create or replace function pgque.%I%s language plpgsql as %L', i_name, i_head, i_body);
+  for v_stale in
+    select oid from pg_proc
+     where pronamespace = 'pgque'::regnamespace and proname = i_name and prosrc <> i_body
+  loop
+    execute format('drop function %s', v_stale);
+  end loop;
 end
 $$;
 

@@ -38,6 +38,21 @@ fn grants_are_repaired() {
 }
 
 #[test]
+fn a_generated_function_of_an_older_signature_is_replaced() {
+    let database = Database::new();
+    let mut client = database.client();
+    for name in ["_store", "_read"] {
+        client.run(&format!("create function pgque.{name}(older boolean) returns text language sql as 'select null'"));
+    }
+    client.run(installer());
+    client.run(installer());
+    client.run("select pgque.create_queue('q')");
+    let count =
+        "select count(*) from pg_proc where pronamespace = 'pgque'::regnamespace and proname in ('_store', '_read')";
+    assert_eq!(client.get::<i64>(count), 2);
+}
+
+#[test]
 fn there_is_one_row_of_configuration() {
     let database = Database::new();
     let mut client = database.client();
