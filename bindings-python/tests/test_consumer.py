@@ -212,7 +212,7 @@ def test_stop_before_start_and_start_again(consumer):
     consumer.start()
     running = Running(consumer)
     time.sleep(0.3)
-    with pytest.raises(RuntimeError, match="running already"):
+    with pytest.raises(pgque.PgqueConflict, match="running already"):
         consumer.start()
     began = time.monotonic()
     running.stop()

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from . import _pgque
 from ._signals import stopping_on_signals
+from .errors import PgqueConflict
 from .verdicts import Retry, Verdict
 
 _Handler = TypeVar("_Handler", bound=Callable[[_pgque.Message], Any])
@@ -86,7 +87,7 @@ class Consumer:
         no ``Exception`` (KeyboardInterrupt, SystemExit) leaves at once and the batch comes again.
         """
         if self._running:
-            raise RuntimeError(f"consumer {self.name} is running already")
+            raise PgqueConflict(f"consumer {self.name} is running already")
         self._running = True
         try:
             with stopping_on_signals(self.stop, logger):
