@@ -76,14 +76,14 @@ async fn look(connection: &Connection) -> Result<Vec<Finding>> {
 }
 
 async fn schema(connection: &Connection) -> Result<Vec<Finding>> {
-    connection.execute_script("savepoint pgque_doctor").await?;
+    connection.savepoint().await?;
     let trial = async {
         let live = parts(&catalogue(connection).await?)?;
         let wanted = parts(&beside(connection, catalogue).await?)?;
         Ok::<_, Error>(compare(&live, &wanted))
     };
     let result = trial.await;
-    connection.execute_script("rollback to savepoint pgque_doctor").await?;
+    connection.rollback_to_savepoint().await?;
     match result {
         Err(error) if error.kind() == Kind::PermissionDenied => {
             let problem = format!("could not be compared: {}", error.message());

@@ -1,6 +1,8 @@
 //! Installing, upgrading and removing the engine.
 
-use crate::client::{Client, Existing, drop_changed, lock_and_inspect, pgque_version, signatures};
+use crate::client::{
+    Client, Existing, drop_changed, lock_and_inspect, pgque_version, signatures, step_aside, step_back, version_is,
+};
 use crate::connect::{Connection, TransactionStatus};
 use crate::error::{Error, Kind, Result};
 
@@ -136,14 +138,11 @@ async fn make_way(connection: &Connection) -> Result<Option<InstallStep>> {
 
 /// Looks at a new installation of the engine, of which nothing is left afterwards. Needs an open transaction.
 pub(crate) async fn beside<T>(connection: &Connection, look: impl AsyncFnOnce(&Connection) -> Result<T>) -> Result<T> {
-    connection
-        .execute_script("savepoint pgque_trial; alter schema pgque rename to pgque_stands_aside")
-        .await
-        .map_err(|e| in_step("trial", e))?;
+    step_aside(connection).await.map_err(|e| in_step("trial", e))?;
     run(connection, &engine()).await?;
     // Local settings of the engine's files stay in force until the rollback, as they do for everyone else.
     let seen = look(connection).await?;
-    connection.execute_script("rollback to savepoint pgque_trial; release savepoint pgque_trial").await?;
+    step_back(connection).await?;
     Ok(seen)
 }
 
@@ -158,9 +157,7 @@ fn migrations(all: &[(i64, &str, &str)], from: i64) -> Vec<InstallStep> {
 }
 
 fn record_version() -> InstallStep {
-    let sql =
-        format!("update pgque.config set schema_version = {SCHEMA_VERSION} where schema_version <> {SCHEMA_VERSION};");
-    InstallStep { name: "version".to_owned(), sql }
+    InstallStep { name: "version".to_owned(), sql: version_is(SCHEMA_VERSION) }
 }
 
 async fn run(connection: &Connection, steps: &[InstallStep]) -> Result<()> {

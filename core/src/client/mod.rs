@@ -20,7 +20,9 @@ pub(crate) use doctor::{catalogue, checks};
 #[cfg(feature = "cli")]
 pub(crate) use produce::DEFAULT_TYPE;
 pub use produce::Payloads;
-pub(crate) use schema::{Existing, drop_changed, lock_and_inspect, pgque_version, signatures};
+pub(crate) use schema::{
+    Existing, drop_changed, lock_and_inspect, pgque_version, signatures, step_aside, step_back, version_is,
+};
 pub use subscribe::BATCH_HANDLING_DEFAULT;
 
 use crate::connect::{Connection, Settings};

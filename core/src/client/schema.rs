@@ -77,6 +77,9 @@ changed as (
 select 'drop routine ' || string_agg(oid::regprocedure::text, E',\n  ' order by oid::regprocedure::text) as statement
   from changed";
 
+// For a trial installation: our schema under another name, until the savepoint is undone.
+const STEP_ASIDE: &str = "savepoint pgque_trial; alter schema pgque rename to pgque_stands_aside";
+const STEP_BACK: &str = "rollback to savepoint pgque_trial; release savepoint pgque_trial";
 const UNINSTALL: &str = "select pgque.stop()::text, pgque.uninstall()::text";
 
 /// What stands in the place of our schema.
@@ -125,6 +128,19 @@ fn text(rows: &ResultSet, column: &str) -> String {
         Some(Value::Text(text)) => text.clone(),
         _ => String::new(),
     }
+}
+
+pub(crate) async fn step_aside(connection: &Connection) -> Result<()> {
+    connection.execute_script(STEP_ASIDE).await
+}
+
+pub(crate) async fn step_back(connection: &Connection) -> Result<()> {
+    connection.execute_script(STEP_BACK).await
+}
+
+/// The statement that records the version of the schema.
+pub(crate) fn version_is(version: i64) -> String {
+    format!("update pgque.config set schema_version = {version} where schema_version <> {version};")
 }
 
 impl Client {
