@@ -14,7 +14,7 @@ import (
 func TestKindsAreThoseOfEveryLanguage(t *testing.T) {
 	list, err := os.ReadFile("../../tests/conformance/api.toml")
 	if err != nil {
-		t.Skip("the list is not here")
+		t.Fatal(err)
 	}
 	_, errors, _ := strings.Cut(string(list), "[[error]]")
 	names := regexp.MustCompile(`"(\w+)"`).FindAllStringSubmatch(errors, -1)

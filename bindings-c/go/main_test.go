@@ -59,7 +59,7 @@ func withDatabase(dsn, name string) string {
 func connect(t *testing.T, options ...pgque.ConnectOption) *pgque.Client {
 	t.Helper()
 	if dsn == "" {
-		t.Skip("PGQUE_TEST_DSN names no server")
+		t.Fatal("PGQUE_TEST_DSN names no server; run scripts/test go")
 	}
 	client, err := pgque.Connect(ctx, dsn, options...)
 	ok(t, err)

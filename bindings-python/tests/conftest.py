@@ -16,7 +16,7 @@ import pgque
 def dsn() -> str:
     dsn = os.environ.get("PGQUE_TEST_DSN")
     if dsn is None:
-        pytest.skip("PGQUE_TEST_DSN is not set")
+        pytest.fail("PGQUE_TEST_DSN names no server; run scripts/test python")
     with pgque.connect(dsn, autocommit=True) as client:
         client.install()
     return dsn
