@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::Mutex as AsyncMutex;
+use tokio::sync::{Mutex as AsyncMutex, MutexGuard};
 use tokio_postgres::types::Type;
 use tokio_postgres::{NoTls, Row};
 
@@ -105,7 +105,7 @@ impl Connection {
 
     /// Opens a transaction, also when autocommit is on. Fails with `conflict` inside one.
     pub async fn begin(&self) -> Result<()> {
-        let mut slot = self.0.session.lock().await;
+        let mut slot = self.slot("begin").await?;
         if self.transaction_status() != TransactionStatus::Idle {
             return Err(Error::new(Kind::Conflict, "begin", "a transaction is already open"));
         }
@@ -129,7 +129,7 @@ impl Connection {
 
     /// Ends the open transaction. The lock keeps other callers' statements out until it has ended.
     async fn end(&self, op: &'static str, sql: &str) -> Result<()> {
-        let mut slot = self.0.session.lock().await;
+        let mut slot = self.slot(op).await?;
         if self.transaction_status() == TransactionStatus::Idle {
             return self.live(&mut slot, op).await.map(drop);
         }
@@ -234,7 +234,7 @@ impl Connection {
 
     /// The live session, with a transaction open if autocommit is off.
     async fn enter(&self, op: &'static str) -> Result<Arc<Session>> {
-        let mut slot = self.0.session.lock().await;
+        let mut slot = self.slot(op).await?;
         let session = self.live(&mut slot, op).await?;
         let State { autocommit, transaction, .. } = self.state(|s| *s);
         if !autocommit && transaction == TransactionStatus::Idle {
@@ -262,14 +262,12 @@ impl Connection {
     }
 
     async fn session(&self, op: &'static str) -> Result<Arc<Session>> {
-        self.check_process(op)?;
-        let mut slot = self.0.session.lock().await;
+        let mut slot = self.slot(op).await?;
         self.live(&mut slot, op).await
     }
 
     /// The session in the slot, replaced if it is lost and nothing is lost with it.
     async fn live(&self, slot: &mut Option<Arc<Session>>, op: &'static str) -> Result<Arc<Session>> {
-        self.check_process(op)?;
         let reason = match slot.as_ref() {
             None => return Err(closed(op)),
             Some(session) => match session.closed_reason() {
@@ -291,9 +289,11 @@ impl Connection {
         Ok(session)
     }
 
-    fn check_process(&self, op: &'static str) -> Result<()> {
+    /// The place of the session, locked. The process is asked first: in a forked child the lock may be held by a
+    /// thread that exists in the parent only.
+    async fn slot(&self, op: &'static str) -> Result<MutexGuard<'_, Option<Arc<Session>>>> {
         if self.0.pid == std::process::id() {
-            return Ok(());
+            return Ok(self.0.session.lock().await);
         }
         let message = "the connection belongs to the process before fork(); connect again in the child";
         Err(Error::new(Kind::Closed, op, message))

@@ -162,14 +162,15 @@ impl Consumer {
     /// Interval text is for the server to read. Where a handler's is none, the batch is finished without it: the same
     /// handler would give it again, and end the next run as well.
     async fn conclude(&self, client: &Client, id: i64, settled: Vec<(i64, Verdict)>) -> Result<i64> {
-        let result = client.finish(id, &settled).await;
-        match (result, batch::without_text_delays(settled, &self.0.options.retry_after)) {
-            (Err(error), Some(settled)) if error.kind() == Kind::InvalidInput => {
-                log::error!(target: &self.0.logger, "a handler's verdict: {}; using retry_after", error.message());
-                client.finish(id, &settled).await
-            }
-            (result, _) => result,
-        }
+        let error = match client.finish(id, &settled).await {
+            Err(error) if error.kind() == Kind::InvalidInput => error,
+            result => return result,
+        };
+        let Some(settled) = batch::without_text_delays(settled, &self.0.options.retry_after) else {
+            return Err(error);
+        };
+        log::error!(target: &self.0.logger, "a handler's verdict: {}; using retry_after", error.message());
+        client.finish(id, &settled).await
     }
 
     /// Handles batches until `stop`: the handler gets its number and the message, and answers a verdict.
