@@ -1,7 +1,6 @@
 //! The same client for threads. Every call waits on the calling thread; what it does stands with the async method.
 
 use crate::client::{Capabilities, Interval, Payloads, Replayed, Verdict};
-use crate::consumer::{Consumer, Next};
 use crate::doctor::Finding;
 use crate::error::Result;
 use crate::message::{Event, Message};
@@ -135,12 +134,4 @@ face! {
     dlq_purge(queue: &str, older_than: &Interval) -> i64;
 }
 
-/// As [`Consumer::run`], for handlers that make blocking calls themselves. `None` counts as failed.
-pub fn run<V: Into<Option<Verdict>>>(consumer: &Consumer, mut handler: impl FnMut(usize, &Message) -> V) -> Result<()> {
-    while let Next::Batch(batch) = wait(consumer.next(None))? {
-        let judge = |(i, message)| batch.handler(i).and_then(|number| handler(number, message).into());
-        let verdicts = batch.messages().iter().enumerate().map(judge).collect();
-        wait(consumer.finish(&batch, verdicts))?;
-    }
-    Ok(())
-}
+pub use crate::consumer::{run_batches_blocking as run_batches, run_blocking as run};

@@ -27,7 +27,10 @@ pub use client::{
     MAX_MESSAGES_DEFAULT, Payloads, RETRY_AFTER_DEFAULT, Replayed, Verdict,
 };
 pub use connect::{Connection, Notification, Settings, TransactionStatus};
-pub use consumer::{Batch, Consumer, ConsumerOptions, Next, UnknownHandlerPolicy};
+pub use consumer::{
+    Batch, Consumer, ConsumerOptions, Health, Next, OrderedBy, Outcome, RetryBackoff, Stats, Status, StopPolicy,
+    UnknownHandlerPolicy,
+};
 pub use doctor::{Finding, examine};
 pub use error::{Error, Kind, Result, ServerError};
 pub use executor::{BoxFuture, ForeignConnection, ForeignError, Placeholder, check_nul};

@@ -50,6 +50,11 @@ pub struct Message {
 }
 
 impl Message {
+    /// Which delivery this is, from 1, as far as retries count.
+    pub fn attempt(&self) -> i64 {
+        i64::from(self.retry_count.unwrap_or(0)) + 1
+    }
+
     /// The payload parsed as JSON. NULL parses as JSON `null`.
     pub fn json(&self) -> Result<serde_json::Value> {
         let text = self.payload.as_deref().unwrap_or("null");

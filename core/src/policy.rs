@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 
+use crate::client::Interval;
+use crate::consumer::{ConsumerOptions, RetryBackoff};
 use crate::error::{Error, Kind};
 
 const RECONNECT_DELAY_MIN: Duration = Duration::from_millis(100);
@@ -36,6 +38,20 @@ pub(crate) fn ends_loop(error: &Error) -> bool {
     }
 }
 
+/// The delay before the attempt after this one, which is counted from 1. `random` is from 0 to 1.
+///
+/// Jitter takes away up to a half, so that messages that failed together do not come again together.
+pub(crate) fn retry_delay(options: &ConsumerOptions, attempt: i64, random: f64) -> Interval {
+    match (options.retry_backoff, options.retry_after.seconds()) {
+        (RetryBackoff::Exponential, Some(first)) => {
+            let doublings = i32::try_from(attempt - 1).unwrap_or(i32::MAX).max(0);
+            let grown = (first * 2f64.powi(doublings)).min(options.retry_after_max.as_secs_f64());
+            Interval::Seconds(grown * (1.0 - random.clamp(0.0, 1.0) / 2.0))
+        }
+        _ => options.retry_after.clone(),
+    }
+}
+
 /// The number of the handler for a type: its own, else the one for `*`. NULL has none of its own.
 pub(crate) fn route(handlers: &[String], event_type: Option<&str>) -> Option<usize> {
     let find = |wanted: &str| handlers.iter().position(|h| h == wanted);
@@ -53,6 +69,18 @@ mod tests {
         assert!(delays[0] < Duration::from_secs(1));
         assert!(delays.iter().all(|d| *d <= 2 * RECONNECT_DELAY_MAX));
         assert!(delays[49] >= RECONNECT_DELAY_MAX);
+    }
+
+    #[test]
+    fn exponential_delays_double_up_to_the_cap_less_jitter() {
+        let mut options = ConsumerOptions::new("q", "c");
+        options.retry_after = Interval::Seconds(10.0);
+        assert_eq!(retry_delay(&options, 9, 0.0), Interval::Seconds(10.0), "fixed by default");
+        options.retry_backoff = RetryBackoff::Exponential;
+        options.retry_after_max = Duration::from_secs(60);
+        let delays = [1, 2, 3, 4, i64::MAX].map(|attempt| retry_delay(&options, attempt, 0.0));
+        assert_eq!(delays, [10.0, 20.0, 40.0, 60.0, 60.0].map(Interval::Seconds));
+        assert_eq!(retry_delay(&options, 2, 1.0), Interval::Seconds(10.0));
     }
 
     #[test]

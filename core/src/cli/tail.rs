@@ -34,7 +34,7 @@ fn temporary_name() -> String {
 
 async fn follow(settings: &Settings, tailing: &Tailing, name: &str, json: bool) -> Outcome {
     let consumer = Consumer::new(settings.clone(), ConsumerOptions::new(&tailing.queue, name))?;
-    consumer.on("*");
+    consumer.on("*")?;
     let mut left = tailing.count.map_or(usize::MAX, |count| usize::try_from(count).unwrap_or(usize::MAX));
     while left > 0 {
         let next = tokio::select! {
@@ -51,7 +51,8 @@ async fn follow(settings: &Settings, tailing: &Tailing, name: &str, json: bool) 
             }
             break;
         }
-        consumer.finish(&batch, vec![Some(Verdict::Ack); all]).await?;
+        (0..all).for_each(|index| batch.settle(index, Verdict::Ack));
+        consumer.finish(&batch).await?;
         left -= printed;
     }
     consumer.close().await;

@@ -34,7 +34,8 @@ const ACK: &str = "select pgque.ack($1::bigint)::text";
 // The engine reads the event again by its id, so that nothing else of the message has to travel.
 const NACK: &str = "select pgque.nack($1::bigint, \
      row($2::bigint, null, null, null, null, null, null, null, null, null)::pgque.message, $3::interval, $4)::text";
-const FINISH: &str = "select pgque.finish($1::bigint, $2::bigint[], $3::interval[], $4::boolean[], $5::text[])::text";
+const FINISH: &str =
+    "select pgque.finish($1::bigint, $2::bigint[], $3::interval[], $4::boolean[], $5::text[], $6::boolean[])::text";
 
 /// The default of `max_messages` in calls by hand.
 pub const MAX_MESSAGES_DEFAULT: i64 = 100;
@@ -69,6 +70,31 @@ impl Interval {
     }
 }
 
+impl Interval {
+    /// The length in seconds; `None` for text that only the server can read.
+    pub(crate) fn seconds(&self) -> Option<f64> {
+        match self {
+            Interval::Seconds(seconds) => Some(*seconds),
+            Interval::Text(text) => text_seconds(text),
+        }
+    }
+}
+
+/// Reads the common forms of interval text.
+fn text_seconds(text: &str) -> Option<f64> {
+    let mut words = text.split_whitespace();
+    let number: f64 = words.next()?.parse().ok()?;
+    let unit = match words.next()?.trim_end_matches('s') {
+        "m" | "msec" | "millisecond" => 0.001,
+        "sec" | "second" => 1.0,
+        "min" | "minute" => 60.0,
+        "hour" => 3600.0,
+        "day" => 86400.0,
+        _ => return None,
+    };
+    words.next().is_none().then_some(number * unit)
+}
+
 /// What becomes of one message when its batch is finished.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Verdict {
@@ -83,6 +109,52 @@ pub enum Verdict {
     Dead {
         reason: Option<String>,
     },
+}
+
+/// Where a message goes that is not simply done.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Routing {
+    pub msg_id: i64,
+    pub dead: bool,
+    /// `None` is 60 s to the engine as well.
+    pub after: Option<Interval>,
+    pub reason: Option<String>,
+    /// False for a message that goes back unhandled: it is due at once, and no attempt is counted.
+    pub counted: bool,
+}
+
+impl Routing {
+    pub(crate) fn hand_back(msg_id: i64) -> Routing {
+        Routing { msg_id, dead: false, after: Some(Interval::Seconds(0.0)), reason: None, counted: false }
+    }
+
+    fn of((msg_id, verdict): &(i64, Verdict)) -> Option<Routing> {
+        let (dead, after, reason) = match verdict.clone() {
+            Verdict::Ack => return None,
+            Verdict::Retry { after, reason } => (false, after, reason),
+            Verdict::Dead { reason } => (true, None, reason),
+        };
+        Some(Routing { msg_id: *msg_id, dead, after, reason, counted: true })
+    }
+}
+
+/// The columns of a list of routings, as arrays that go with each other.
+pub(super) fn columns(op: &'static str, routed: &[Routing]) -> Result<[Param; 5]> {
+    let (mut ids, mut after, mut dead, mut reasons, mut counted) = (vec![], vec![], vec![], vec![], vec![]);
+    for routing in routed {
+        ids.push(Some(routing.msg_id.to_string()));
+        after.push(routing.after.as_ref().map(|a| a.to_sql(op, "after")).transpose()?);
+        dead.push(Some(routing.dead.to_string()));
+        reasons.push(routing.reason.clone());
+        counted.push(Some(routing.counted.to_string()));
+    }
+    Ok([
+        Param::array("msg_ids", ids),
+        Param::array("retry_after", after),
+        Param::array("dead", dead),
+        Param::array("reasons", reasons),
+        Param::array("counted", counted),
+    ])
 }
 
 impl Client {
@@ -153,18 +225,25 @@ impl Client {
     ///
     /// 1, or 0 without any effect if the batch is unknown, already finished or taken over.
     pub async fn finish(&self, batch_id: i64, verdicts: &[(i64, Verdict)]) -> Result<i64> {
-        let routed: Vec<&(i64, Verdict)> = verdicts.iter().filter(|(_, v)| *v != Verdict::Ack).collect();
+        let routed: Vec<Routing> = verdicts.iter().filter_map(Routing::of).collect();
+        self.route(batch_id, &routed).await
+    }
+
+    /// As [`Client::finish`], for messages that may also go back unhandled where the engine can `finish`.
+    pub(crate) async fn route(&self, batch_id: i64, routed: &[Routing]) -> Result<i64> {
         if routed.is_empty() {
             return self.ack(batch_id).await;
         }
         if self.capabilities().await?.finish {
-            return self.number("finish", FINISH, finish_params(batch_id, &routed)?).await;
+            let mut params = vec![Param::int("batch_id", batch_id)];
+            params.extend(columns("finish", routed)?);
+            return self.number("finish", FINISH, params).await;
         }
-        self.finish_one_by_one(batch_id, &routed).await
+        self.finish_one_by_one(batch_id, routed).await
     }
 
     /// The way of an engine without `pgque.finish`: nacks and ack in one transaction.
-    async fn finish_one_by_one(&self, batch_id: i64, routed: &[&(i64, Verdict)]) -> Result<i64> {
+    async fn finish_one_by_one(&self, batch_id: i64, routed: &[Routing]) -> Result<i64> {
         let ours = self.connection().filter(|c| c.transaction_status() == TransactionStatus::Idle);
         if let Some(connection) = ours {
             connection.begin().await?;
@@ -184,48 +263,18 @@ impl Client {
         }
     }
 
-    async fn nack_and_ack(&self, batch_id: i64, routed: &[&(i64, Verdict)]) -> Result<i64> {
-        let nack = async |msg_id: i64, verdict: &Verdict| match verdict {
-            Verdict::Ack => Ok(()),
-            Verdict::Retry { after, reason } => {
-                let after = after.clone().unwrap_or_else(|| RETRY_AFTER_DEFAULT.into());
-                self.nack(batch_id, msg_id, &after, reason.as_deref()).await
+    async fn nack_and_ack(&self, batch_id: i64, routed: &[Routing]) -> Result<i64> {
+        let nack = async |routing: &Routing| {
+            if routing.dead || !routing.counted {
+                let message = "this engine cannot dead-letter at once; upgrade it with `pgque install` or retry instead";
+                return Err(Error::new(Kind::NotInstalled, "finish", message));
             }
-            Verdict::Dead { .. } => Err(Error::new(
-                Kind::NotInstalled,
-                "finish",
-                "this engine cannot dead-letter at once; upgrade it with `pgque install` or retry instead",
-            )),
+            let after = routing.after.clone().unwrap_or_else(|| RETRY_AFTER_DEFAULT.into());
+            self.nack(batch_id, routing.msg_id, &after, routing.reason.as_deref()).await
         };
-        try_join_all(routed.iter().map(|(id, verdict)| nack(*id, verdict))).await?;
+        try_join_all(routed.iter().map(nack)).await?;
         self.ack(batch_id).await
     }
-}
-
-fn finish_params(batch_id: i64, routed: &[&(i64, Verdict)]) -> Result<Vec<Param>> {
-    let (mut ids, mut after, mut dead, mut reasons) = (vec![], vec![], vec![], vec![]);
-    for (msg_id, verdict) in routed {
-        let (delay, is_dead, reason) = match verdict {
-            Verdict::Ack => continue,
-            Verdict::Retry { after, reason } => {
-                // NULL is 60 s to the engine as well.
-                let after = after.as_ref().map(|a| a.to_sql("finish", "after")).transpose()?;
-                (after, false, reason)
-            }
-            Verdict::Dead { reason } => (None, true, reason),
-        };
-        ids.push(Some(msg_id.to_string()));
-        after.push(delay);
-        dead.push(Some(is_dead.to_string()));
-        reasons.push(reason.clone());
-    }
-    Ok(vec![
-        Param::int("batch_id", batch_id),
-        Param::array("msg_ids", ids),
-        Param::array("retry_after", after),
-        Param::array("dead", dead),
-        Param::array("reasons", reasons),
-    ])
 }
 
 fn limit(op: &'static str, max_messages: i64) -> Result<Param> {

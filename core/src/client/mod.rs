@@ -4,10 +4,12 @@ mod admin;
 mod consume;
 mod dead_letter;
 mod doctor;
+mod pages;
 mod produce;
 mod schema;
 mod subscribe;
 mod tick;
+mod turn;
 
 use std::sync::Arc;
 
@@ -15,8 +17,10 @@ use tokio::sync::OnceCell;
 
 pub use admin::Capabilities;
 pub use consume::{Interval, MAX_MESSAGES_DEFAULT, RETRY_AFTER_DEFAULT, Verdict};
+pub(crate) use consume::Routing;
 pub use dead_letter::{DLQ_LIMIT_DEFAULT, DLQ_OLDER_THAN_DEFAULT, Replayed};
 pub(crate) use doctor::{catalogue, checks};
+pub(crate) use pages::{PageAnswer, PageRequest};
 #[cfg(feature = "cli")]
 pub(crate) use produce::DEFAULT_TYPE;
 pub use produce::Payloads;

@@ -49,12 +49,14 @@ struct State {
     autocommit: bool,
     transaction: TransactionStatus,
     closed: bool,
+    /// Why the transaction may not be ended, or another begun, by whoever has this connection.
+    hold: Option<&'static str>,
 }
 
 impl Connection {
     pub async fn open(settings: Settings) -> Result<Connection> {
         let session = Session::open(&settings).await?;
-        let state = State { autocommit: settings.autocommit, transaction: TransactionStatus::Idle, closed: false };
+        let state = State { autocommit: settings.autocommit, transaction: TransactionStatus::Idle, closed: false, hold: None };
         Ok(Connection(Arc::new(Shared {
             settings,
             pid: std::process::id(),
@@ -103,8 +105,22 @@ impl Connection {
         }
     }
 
+    /// Refuses begin, commit and rollback with that message, until the hold is released.
+    pub(crate) fn hold(&self, message: &'static str) {
+        self.state(|s| s.hold = Some(message));
+    }
+
+    pub(crate) fn release_hold(&self) {
+        self.state(|s| s.hold = None);
+    }
+
+    fn check_hold(&self, op: &'static str) -> Result<()> {
+        self.state(|s| s.hold).map_or(Ok(()), |message| Err(Error::new(Kind::Conflict, op, message)))
+    }
+
     /// Opens a transaction, also when autocommit is on. Fails with `conflict` inside one.
     pub async fn begin(&self) -> Result<()> {
+        self.check_hold("begin")?;
         let mut slot = self.slot("begin").await?;
         if self.transaction_status() != TransactionStatus::Idle {
             return Err(Error::new(Kind::Conflict, "begin", "a transaction is already open"));
@@ -129,6 +145,7 @@ impl Connection {
 
     /// Ends the open transaction. The lock keeps other callers' statements out until it has ended.
     async fn end(&self, op: &'static str, sql: &str) -> Result<()> {
+        self.check_hold(op)?;
         let mut slot = self.slot(op).await?;
         if self.transaction_status() == TransactionStatus::Idle {
             return self.live(&mut slot, op).await.map(drop);
@@ -210,6 +227,15 @@ impl Connection {
             Ok(Err(_)) if self.state(|s| s.closed) => Err(closed("notification")),
             Ok(notification) => notification.map(Some),
             Err(_) => Ok(None),
+        }
+    }
+
+    /// Asks the server for a sign of life, which begins no transaction.
+    pub(crate) async fn ping(&self, limit: Duration) -> Result<()> {
+        let session = self.session("ping").await?;
+        match tokio::time::timeout(limit, session.client.check_connection()).await {
+            Ok(answer) => answer.map_err(|e| Error::from_driver("ping", e)),
+            Err(_) => Err(Error::new(Kind::Connection, "ping", "the server does not answer")),
         }
     }
 

@@ -1,21 +1,99 @@
 //! A batch on its way through the handlers, and what they made of it.
 
-use super::options::{ConsumerOptions, UnknownHandlerPolicy};
-use crate::client::{Interval, Verdict};
-use crate::message::Message;
-use crate::policy::route;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
-/// The messages of one batch, each with the number of its handler.
-#[derive(Debug)]
+use super::Shared;
+use super::hooks::{self, Hooks};
+use super::lanes::Lanes;
+use super::options::{ConsumerOptions, UnknownHandlerPolicy};
+use crate::client::{Client, Interval, Routing, Verdict};
+use crate::message::Message;
+use crate::policy::retry_delay;
+
+/// What a handler made of a message.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Outcome {
+    Verdict(Verdict),
+    /// The handler failed: the consumer's `retry_after` and `retry_backoff` say what follows.
+    Failed {
+        /// Becomes the reason that is stored with the message.
+        error: String,
+    },
+}
+
+impl From<Verdict> for Outcome {
+    fn from(verdict: Verdict) -> Outcome {
+        Outcome::Verdict(verdict)
+    }
+}
+
+/// What became of a message in the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    Done,
+    Retried,
+    Dead,
+    HandedBack,
+}
+
+/// The page of a large batch that a worker holds.
+#[derive(Clone, Debug)]
+pub(super) struct Page {
+    pub token: String,
+    pub worker: String,
+}
+
+/// The messages of one batch, or of a page of a large one.
+///
+/// Handlers take their messages with [`Batch::take`], as many at once as [`Batch::lanes`] says, and settle each. Then
+/// the batch is given to [`super::Consumer::finish`]. Any thread.
 pub struct Batch {
     messages: Vec<Message>,
     routes: Vec<Option<usize>>,
+    progress: Mutex<Progress>,
+    consumer: Arc<Shared>,
+    hooks: Hooks,
+    pub(super) page: Option<Page>,
+    pub(super) client: Option<Client>,
+}
+
+struct Progress {
+    lanes: Lanes,
+    slots: Vec<Slot>,
+}
+
+#[derive(Clone, Debug)]
+enum Slot {
+    Waiting,
+    Taken(Instant),
+    Settled(Outcome),
+}
+
+/// What is to be told the server, and what to count once it knows.
+pub(super) struct Settlement {
+    pub routed: Vec<Routing>,
+    pub fates: Vec<Fate>,
+}
+
+impl Settlement {
+    pub fn hands_back(&self) -> bool {
+        self.routed.iter().any(|routing| !routing.counted)
+    }
 }
 
 impl Batch {
-    pub(super) fn new(messages: Vec<Message>, handlers: &[String]) -> Batch {
-        let routes = messages.iter().map(|m| route(handlers, m.event_type.as_deref())).collect();
-        Batch { messages, routes }
+    pub(super) fn new(
+        messages: Vec<Message>,
+        routes: Vec<Option<usize>>,
+        consumer: Arc<Shared>,
+        page: Option<Page>,
+        client: Option<Client>,
+    ) -> Batch {
+        let lanes = Lanes::new(&messages, consumer.options.ordered_by);
+        let progress = Mutex::new(Progress { lanes, slots: vec![Slot::Waiting; messages.len()] });
+        let hooks = hooks::of(&consumer.hooks);
+        Batch { messages, routes, progress, consumer, hooks, page, client }
     }
 
     /// The id under which the batch is open; it changes when another worker takes the batch over.
@@ -32,103 +110,221 @@ impl Batch {
         self.routes.get(index).copied().flatten()
     }
 
-    /// The messages that are not simply done, with what becomes of them.
-    pub(super) fn settle(
-        &self,
-        options: &ConsumerOptions,
-        logger: &str,
-        mut verdicts: Vec<Option<Verdict>>,
-    ) -> Vec<(i64, Verdict)> {
-        verdicts.resize(self.messages.len(), None);
-        let judged = self.messages.iter().zip(&self.routes).zip(verdicts);
-        let settled = judged.map(|((message, route), verdict)| {
-            let verdict = match route {
-                None => unknown(options.unknown_handler_policy, logger, message),
-                Some(_) => verdict.unwrap_or_else(no_verdict),
+    /// In transactional mode, the client of the transaction that the handlers' effects belong to.
+    pub fn client(&self) -> Option<&Client> {
+        self.client.as_ref()
+    }
+
+    /// How many lanes of handlers may run at once; no more than there are messages.
+    pub fn lanes(&self) -> usize {
+        self.consumer.options.concurrency.min(self.messages.len())
+    }
+
+    /// The position of the next message to handle. `None` ends the lane: all are taken, or the consumer stops.
+    ///
+    /// Never blocks. In transactional mode use [`super::Consumer::take`] instead.
+    pub fn take(&self) -> Option<usize> {
+        loop {
+            let index = {
+                let mut progress = self.progress();
+                if self.consumer.stop.hands_back() {
+                    return None;
+                }
+                let index = progress.lanes.take()?;
+                if self.routes[index].is_some() {
+                    progress.slots[index] = Slot::Taken(Instant::now());
+                }
+                index
             };
-            (message.msg_id, storable(with_delay(verdict, &options.retry_after, logger)))
-        });
-        settled.filter(|(_, verdict)| *verdict != Verdict::Ack).collect()
+            if self.routes[index].is_some() {
+                self.hooks.begins(&self.messages[index]);
+                return Some(index);
+            }
+            // Without the lock: writing a log line may wait for a thread that waits for the lock.
+            let verdict = self.unknown(&self.messages[index]);
+            self.progress().settle(index, verdict.into());
+        }
+    }
+
+    /// All messages at once, for a handler of whole batches. Empty if the consumer stops.
+    pub fn take_all(&self) -> Vec<usize> {
+        let mut progress = self.progress();
+        if self.consumer.stop.hands_back() {
+            return vec![];
+        }
+        let all: Vec<usize> = (0..self.messages.len()).collect();
+        progress.lanes = Lanes::Free { next: all.len(), count: all.len() };
+        progress.slots.fill(Slot::Taken(Instant::now()));
+        drop(progress);
+        self.messages.iter().for_each(|message| self.hooks.begins(message));
+        all
+    }
+
+    /// Says what a handler made of its message. A failure is logged. The last word counts, until the batch is finished.
+    pub fn settle(&self, index: usize, outcome: impl Into<Outcome>) {
+        let mut outcome = outcome.into();
+        let Some(message) = self.messages.get(index) else { return };
+        // All of this without the lock, as in `take`.
+        if let Outcome::Failed { error } = &outcome {
+            log::error!(target: &self.consumer.logger, "handler failed for msg_id={}, nacking: {error}", message.msg_id);
+            self.consumer.monitor.count(|stats| stats.failed += 1);
+        }
+        let taken = match self.progress().slots[index] {
+            Slot::Taken(since) => since.elapsed(),
+            _ => Duration::ZERO,
+        };
+        self.consumer.monitor.handler_ran(taken);
+        self.hooks.ended(message, &outcome, taken);
+        if let Some(verdict) = self.hooks.decides(message, &outcome) {
+            outcome = verdict.into();
+        }
+        self.progress().settle(index, outcome);
+    }
+
+    /// Whether what the handler did in the transaction is to be undone, because the message comes again.
+    pub(super) fn is_undone(&self, index: usize) -> bool {
+        !matches!(self.progress().slots.get(index), Some(Slot::Settled(Outcome::Verdict(Verdict::Ack | Verdict::Dead { .. }))))
+    }
+
+    /// What becomes of each message.
+    pub(super) fn settlement(&self) -> Settlement {
+        let slots = self.progress().slots.clone();
+        let mut settlement = Settlement { routed: vec![], fates: Vec::with_capacity(self.messages.len()) };
+        for (message, slot) in self.messages.iter().zip(&slots) {
+            let (fate, routing) = match slot {
+                Slot::Settled(outcome) => judged(&self.consumer.options, &self.consumer.logger, message, outcome),
+                // Nobody got round to it before the stop; or the stop did not wait for the handler.
+                Slot::Waiting if self.consumer.stop.is_asked() => handed_back(message),
+                Slot::Taken(_) if self.consumer.stop.is_overdue() => handed_back(message),
+                Slot::Waiting | Slot::Taken(_) => {
+                    let error = "the handler gave no verdict".to_owned();
+                    judged(&self.consumer.options, &self.consumer.logger, message, &Outcome::Failed { error })
+                }
+            };
+            settlement.fates.push(fate);
+            settlement.routed.extend(routing);
+        }
+        settlement
+    }
+
+    fn unknown(&self, message: &Message) -> Verdict {
+        let event_type = message.event_type.as_deref().unwrap_or("None");
+        let (word, verdict) = match self.consumer.options.unknown_handler_policy {
+            UnknownHandlerPolicy::Ack => ("acking", Verdict::Ack),
+            UnknownHandlerPolicy::Nack => {
+                let reason = Some(format!("no handler for type={event_type}"));
+                ("nacking", Verdict::Retry { after: None, reason })
+            }
+        };
+        let id = message.msg_id;
+        log::warn!(target: &self.consumer.logger, "no handler for event type={event_type} ev_id={id}; {word}");
+        verdict
+    }
+
+    fn progress(&self) -> MutexGuard<'_, Progress> {
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn unknown(policy: UnknownHandlerPolicy, logger: &str, message: &Message) -> Verdict {
-    let event_type = message.event_type.as_deref().unwrap_or("None");
-    let (word, verdict) = match policy {
-        UnknownHandlerPolicy::Ack => ("acking", Verdict::Ack),
-        UnknownHandlerPolicy::Nack => {
-            let reason = Some(format!("no handler for type={event_type}"));
-            ("nacking", Verdict::Retry { after: None, reason })
+impl std::fmt::Debug for Batch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Batch").field("id", &self.id()).field("messages", &self.messages.len()).finish_non_exhaustive()
+    }
+}
+
+impl Progress {
+    fn settle(&mut self, index: usize, outcome: Outcome) {
+        if matches!(self.slots[index], Slot::Taken(_) | Slot::Waiting) {
+            self.lanes.settle(index);
+        }
+        self.slots[index] = Slot::Settled(outcome);
+    }
+}
+
+fn handed_back(message: &Message) -> (Fate, Option<Routing>) {
+    (Fate::HandedBack, Some(Routing::hand_back(message.msg_id)))
+}
+
+fn judged(
+    options: &ConsumerOptions,
+    logger: &str,
+    message: &Message,
+    outcome: &Outcome,
+) -> (Fate, Option<Routing>) {
+    let (fate, after, reason) = match outcome {
+        Outcome::Verdict(Verdict::Ack) => return (Fate::Done, None),
+        Outcome::Verdict(Verdict::Dead { reason }) => (Fate::Dead, None, reason.as_deref()),
+        Outcome::Verdict(Verdict::Retry { after, reason }) => {
+            let after = after.as_ref().filter(|after| is_possible(after, logger));
+            (Fate::Retried, Some(after.unwrap_or(&options.retry_after).clone()), reason.as_deref())
+        }
+        Outcome::Failed { error } => {
+            let delay = retry_delay(options, message.attempt(), fastrand::f64());
+            (Fate::Retried, Some(delay), Some(error.as_str()))
         }
     };
-    log::warn!(target: logger, "no handler for event type={event_type} ev_id={}; {word}", message.msg_id);
-    verdict
+    // PostgreSQL's text holds no NUL; an error's text that does must not keep the batch from being finished.
+    let reason = reason.map(|reason| reason.replace('\0', "\u{fffd}"));
+    (fate, Some(Routing { msg_id: message.msg_id, dead: fate == Fate::Dead, after, reason, counted: true }))
 }
 
-fn no_verdict() -> Verdict {
-    let reason = Some("the handler gave no verdict".to_owned());
-    Verdict::Retry { after: None, reason }
-}
-
-/// The consumer's own delay where the handler named none, or one that cannot be: a single bad verdict must not
-/// keep the whole batch from being finished.
-fn with_delay(verdict: Verdict, retry_after: &Interval, logger: &str) -> Verdict {
-    let Verdict::Retry { after, reason } = verdict else {
-        return verdict;
-    };
-    let possible = after.filter(|after| match after.to_sql("finish", "after") {
-        Ok(_) => true,
-        Err(error) => {
+/// A single bad verdict must not keep the whole batch from being finished.
+fn is_possible(after: &Interval, logger: &str) -> bool {
+    after
+        .to_sql("finish", "after")
+        .inspect_err(|error| {
             log::error!(target: logger, "a handler's verdict: {}; using retry_after", error.message());
-            false
-        }
-    });
-    Verdict::Retry { after: Some(possible.unwrap_or_else(|| retry_after.clone())), reason }
+        })
+        .is_ok()
 }
 
 /// The consumer's own delay in place of every interval text of the handlers'; `None` if there is none.
-pub(super) fn without_text_delays(
-    mut settled: Vec<(i64, Verdict)>,
-    retry_after: &Interval,
-) -> Option<Vec<(i64, Verdict)>> {
+pub(super) fn without_text_delays(mut routed: Vec<Routing>, retry_after: &Interval) -> Option<Vec<Routing>> {
     let mut replaced = false;
-    for (_, verdict) in &mut settled {
-        if let Verdict::Retry { after: Some(after @ Interval::Text(_)), .. } = verdict
+    for routing in &mut routed {
+        if let Some(after @ Interval::Text(_)) = &mut routing.after
             && after != retry_after
         {
             *after = retry_after.clone();
             replaced = true;
         }
     }
-    replaced.then_some(settled)
-}
-
-/// PostgreSQL's text holds no NUL; an error's text that does must not keep the batch from being finished.
-fn storable(verdict: Verdict) -> Verdict {
-    let clean = |reason: Option<String>| reason.map(|r| r.replace('\0', "\u{fffd}"));
-    match verdict {
-        Verdict::Ack => Verdict::Ack,
-        Verdict::Retry { after, reason } => Verdict::Retry { after, reason: clean(reason) },
-        Verdict::Dead { reason } => Verdict::Dead { reason: clean(reason) },
-    }
+    replaced.then_some(routed)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::message::Timestamp;
+
+    fn judge(outcome: Outcome) -> Routing {
+        let message = Message {
+            msg_id: 7,
+            batch_id: 1,
+            event_type: None,
+            payload: None,
+            retry_count: None,
+            created_at: Timestamp::from_unix_micros(0),
+            extra: Default::default(),
+        };
+        judged(&ConsumerOptions::new("q", "c"), "pgque", &message, &outcome).1.unwrap()
+    }
 
     #[test]
     fn an_impossible_delay_becomes_the_consumers_own() {
-        let retry = |after: Option<f64>| Verdict::Retry { after: after.map(Interval::Seconds), reason: None };
+        let retry = |after: Option<f64>| {
+            let after = after.map(Interval::Seconds);
+            judge(Verdict::Retry { after, reason: None }.into()).after
+        };
         for after in [None, Some(f64::NAN), Some(-1.0), Some(1e12)] {
-            assert_eq!(with_delay(retry(after), &Interval::Seconds(60.0), "pgque"), retry(Some(60.0)));
+            assert_eq!(retry(after), Some(Interval::Seconds(60.0)));
         }
-        assert_eq!(with_delay(retry(Some(0.5)), &Interval::Seconds(60.0), "pgque"), retry(Some(0.5)));
+        assert_eq!(retry(Some(0.5)), Some(Interval::Seconds(0.5)));
     }
 
     #[test]
     fn a_reason_with_nul_can_be_stored() {
-        let dead = |reason: &str| Verdict::Dead { reason: Some(reason.into()) };
-        assert_eq!(storable(dead("a\0b")), dead("a\u{fffd}b"));
+        let routing = judge(Outcome::Failed { error: "a\0b".into() });
+        assert_eq!(routing.reason.as_deref(), Some("a\u{fffd}b"));
     }
 }
