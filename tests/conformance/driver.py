@@ -153,7 +153,13 @@ class Driver:
         return Client(self, name)
 
     def consumer(
-        self, dsn: str, queue: str, name: str, handlers: dict[str, str], **options: Any
+        self,
+        dsn: str,
+        queue: str,
+        name: str,
+        handlers: dict[str, str],
+        callbacks: dict[str, Any] | None = None,
+        **options: Any,
     ) -> Consumer:
         handle = f"consumer{next(self.handles)}"
         self.call(
@@ -164,6 +170,7 @@ class Driver:
             name=name,
             options=options,
             handlers=handlers,
+            **(callbacks or {}),
         )
         return Consumer(self, handle)
 
@@ -210,6 +217,18 @@ class Consumer:
         if len(messages) < count:
             raise Failure(f"the handlers saw {len(messages)} of {count} messages in {timeout} s")
         return messages
+
+    def ask_stop(self) -> None:
+        self.driver.call("consumer_ask_stop", consumer=self.name)
+
+    def stats(self) -> dict[str, float]:
+        return self.driver.call("consumer_stats", consumer=self.name)
+
+    def health(self) -> dict[str, Any]:
+        return self.driver.call("consumer_health", consumer=self.name)
+
+    def hooks(self) -> list[str]:
+        return self.driver.call("consumer_hooks", consumer=self.name)
 
     def stop(self) -> None:
         self.driver.call("consumer_stop", consumer=self.name)

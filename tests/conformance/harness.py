@@ -87,6 +87,11 @@ class Env:
     ) -> Consumer:
         return self.driver.consumer(self.dsn, queue, name, handlers, **options)
 
+    def batch_consumer(self, behaviour: str, **options: Any) -> Consumer:
+        """A consumer `mail` of `orders` with one handler for whole batches."""
+        callbacks = {"batch_handler": behaviour}
+        return self.driver.consumer(self.dsn, "orders", "mail", {}, callbacks, **options)
+
     @property
     def side(self) -> psycopg.Connection:
         """A superuser's own connection, in autocommit, which does not pass through the library."""

@@ -12,8 +12,9 @@ use pgque::{
 use serde_json::{Value, json};
 
 use crate::args::Args;
-use crate::background::{RunningConsumer, RunningTicker};
+use crate::background::RunningTicker;
 use crate::caller::CallerConnection;
+use crate::consumer::RunningConsumer;
 use crate::json::{messages, table};
 use crate::{Answer, Fault};
 
@@ -66,6 +67,10 @@ const OPERATIONS: &[&str] = &[
     "consumer_start",
     "consumer_seen",
     "consumer_stop",
+    "consumer_ask_stop",
+    "consumer_stats",
+    "consumer_health",
+    "consumer_hooks",
     "ticker_start",
     "ticker_stop",
 ];
@@ -96,6 +101,10 @@ impl Driver {
                 let timeout = timeout("consumer_seen", args)?;
                 Ok(known(self.consumers.get(args.text("consumer")?))?.seen(count, timeout))
             }
+            "consumer_ask_stop" => Ok(known(self.consumers.get(args.text("consumer")?))?.ask_stop()),
+            "consumer_stats" => Ok(known(self.consumers.get(args.text("consumer")?))?.stats()),
+            "consumer_health" => Ok(known(self.consumers.get(args.text("consumer")?))?.health()),
+            "consumer_hooks" => Ok(known(self.consumers.get(args.text("consumer")?))?.hooks()),
             "consumer_stop" => known(self.consumers.remove(args.text("consumer")?))?.stop(),
             "ticker_start" => {
                 self.tickers.insert(args.text("ticker")?.to_owned(), RunningTicker::start(args)?);
@@ -194,7 +203,7 @@ async fn connection_call(client: &Client, op: &str, args: &Args) -> Answer {
         "capabilities" => {
             let c = client.capabilities().await?;
             return Ok(json!({
-                "server_version": c.server_version, "finish": c.finish, "ticker_pending": c.ticker_pending
+                "server_version": c.server_version, "finish": c.finish, "ticker_pending": c.ticker_pending, "pages": c.pages
             }));
         }
         _ => return Ok(client.version().await?.into()),

@@ -4,6 +4,7 @@ mod args;
 mod background;
 mod caller;
 mod calls;
+mod consumer;
 mod json;
 
 use std::io::{BufRead, Write};

@@ -1,0 +1,127 @@
+//! Workers that share a consumer.
+
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use pgque::runtime::wait;
+use pgque::{Consumer, ConsumerOptions, Event, Next, Result, Settings, Verdict};
+
+use crate::support::{PATIENCE, consumer, dsn_with, event, eventually, number, queue};
+
+fn worker(queue: &str, member: &str, dead_interval: &str) -> Result<Consumer> {
+    let consumer = consumer(queue, "group", &[("subconsumer", member), ("dead_interval", dead_interval)])?;
+    consumer.on("*")?;
+    Ok(consumer)
+}
+
+#[test]
+fn an_idle_worker_takes_a_dead_ones_batch_over_long_before_it_would_poll() -> Result<()> {
+    wait(async {
+        let client = queue("takeover").await?;
+        let (dies, idle) = (worker("takeover", "dies", "0.3")?, worker("takeover", "idle", "0.3")?);
+        client.subscribe_subconsumer("takeover", "group", "dies", false).await?;
+        client.subscribe_subconsumer("takeover", "group", "idle", false).await?;
+        event(&client, "takeover", Event::default()).await?;
+        let next = dies.next(Some(PATIENCE)).await?;
+        assert!(matches!(next, Next::Batch(_)), "{next:?}");
+        assert!(matches!(idle.next(Some(Duration::from_millis(50))).await?, Next::Idle));
+        dies.close().await; // and with it the heart-beat
+        let next = idle.next(Some(PATIENCE)).await?;
+        assert!(matches!(next, Next::Batch(_)), "{next:?}");
+        client.drop_queue("takeover", true).await.map(drop)
+    })
+}
+
+#[test]
+fn a_worker_whose_connection_is_lost_while_its_handlers_run_is_not_taken_for_dead() -> Result<()> {
+    const DEAD_AFTER: Duration = Duration::from_millis(600);
+    wait(async {
+        let client = queue("cut_off").await?;
+        client.subscribe_subconsumer("cut_off", "group", "works", false).await?;
+        event(&client, "cut_off", Event::default()).await?;
+        let mut options = ConsumerOptions::new("cut_off", "group");
+        options.subconsumer = Some("works".into());
+        options.dead_interval = Some(DEAD_AFTER.into());
+        let works = Consumer::new(Settings::parse(&dsn_with("application_name=cut_off"))?, options)?;
+        let next = works.next(Some(PATIENCE)).await?;
+        assert!(matches!(next, Next::Batch(_)), "{next:?}");
+        let end = "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'cut_off'";
+        client.connection().expect("our own").execute(end, &[]).await?;
+        tokio::time::sleep(2 * DEAD_AFTER).await;
+        let stolen = client.receive_coop("cut_off", "group", "thief", 10, Some(&DEAD_AFTER.into())).await?;
+        assert!(stolen.is_empty(), "the batch of a live worker was taken over");
+        works.close().await;
+        client.drop_queue("cut_off", true).await.map(drop)
+    })
+}
+
+#[test]
+fn a_worker_named_auto_registers_and_leaves_without_a_trace() -> Result<()> {
+    wait(async {
+        let client = queue("auto").await?;
+        client.subscribe_subconsumer("auto", "group", "first", false).await?;
+        event(&client, "auto", Event::default()).await?;
+        let (one, two) = (worker("auto", "auto", "60")?, worker("auto", "auto", "60")?);
+        let names = [one.options().subconsumer.clone(), two.options().subconsumer.clone()];
+        assert_ne!(names[0], names[1]);
+        assert!(names[0].as_ref().is_some_and(|n| n.contains(&std::process::id().to_string())), "{names:?}");
+        let Next::Batch(_) = one.next(Some(PATIENCE)).await? else { panic!("there is a batch") };
+        assert!(matches!(two.next(Some(Duration::from_millis(50))).await?, Next::Idle));
+        let members = "select count(*) from pgque.subscription s join pgque.consumer c on co_id = sub_consumer \
+             join pgque.queue q on queue_id = sub_queue where queue_name = 'auto' and co_name like 'group.%'";
+        assert_eq!(number(&client, members).await?, 3);
+        // With its batch in hand: the message goes to the retry queue, for the others.
+        one.stop();
+        assert!(matches!(one.next(None).await?, Next::Stopped));
+        two.stop();
+        assert!(matches!(two.next(None).await?, Next::Stopped));
+        assert_eq!(number(&client, members).await?, 1, "only the one that was registered by hand");
+        assert_eq!(
+            number(
+                &client,
+                "select count(*) from pgque.retry_queue join pgque.queue on queue_id = ev_queue \
+             where queue_name = 'auto'"
+            )
+            .await?,
+            1
+        );
+        client.drop_queue("auto", true).await.map(drop)
+    })
+}
+
+#[test]
+fn four_workers_do_four_times_the_work_of_one() -> Result<()> {
+    const MESSAGES: usize = 24;
+    const WORK: Duration = Duration::from_millis(50);
+    let time = |workers: usize| -> Result<f64> {
+        let name = format!("parallel_{workers}");
+        let client = wait(queue(&name))?;
+        wait(client.subscribe_subconsumer(&name, "group", "first", false))?;
+        for _ in 0..MESSAGES {
+            wait(event(&client, &name, Event::default()))?;
+        }
+        let handled = Mutex::new(0);
+        let members: Vec<Consumer> = (0..workers).map(|_| worker(&name, "auto", "60")).collect::<Result<_>>()?;
+        let began = Instant::now();
+        std::thread::scope(|scope| {
+            for member in &members {
+                scope.spawn(|| {
+                    pgque::blocking::run(member, |_, _, _| {
+                        std::thread::sleep(WORK);
+                        *handled.lock().unwrap() += 1;
+                        Verdict::Ack
+                    })
+                    .unwrap();
+                });
+            }
+            wait(eventually("all are handled", async || Ok(*handled.lock().unwrap() == MESSAGES))).unwrap();
+            members.iter().for_each(Consumer::stop);
+        });
+        let time = began.elapsed().as_secs_f64();
+        wait(client.drop_queue(&name, true))?;
+        Ok(time)
+    };
+    let ratio = time(1)? / time(4)?;
+    assert!(ratio > 2.5, "four workers were {ratio:.2} times as quick as one");
+    Ok(())
+}

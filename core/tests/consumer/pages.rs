@@ -1,0 +1,103 @@
+//! Batches that are too large to be held.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use pgque::runtime::wait;
+use pgque::{Kind, Next, Outcome, Result, Verdict};
+
+use crate::support::{PATIENCE, batch, number, queue, reader};
+
+/// A page stays with its worker for 15 s.
+const LEASE_AND_MORE: Duration = Duration::from_secs(30);
+
+#[test]
+fn a_large_batch_comes_in_pages_and_each_message_once() -> Result<()> {
+    wait(async {
+        let client = queue("pages").await?;
+        let sent = batch(&client, "pages", 1000).await?;
+        batch(&client, "pages", 3).await?;
+        let consumer = reader("pages", &[("page_size", "300")])?;
+        let (mut ids, mut sizes) = (vec![], vec![]);
+        while ids.len() < 1003 {
+            let Next::Batch(page) = consumer.next(Some(PATIENCE)).await? else { panic!("there is a page") };
+            sizes.push(page.messages().len());
+            while let Some(index) = page.take() {
+                ids.push(page.messages()[index].msg_id);
+                // One of each page fails.
+                let fails = index == 7;
+                page.settle(index, if fails { Outcome::Failed { error: "no".into() } } else { Verdict::Ack.into() });
+            }
+            consumer.finish(&page).await?;
+        }
+        assert_eq!(sizes, [300, 300, 300, 100, 3]);
+        assert_eq!(ids[..1000], sent);
+        let retries = "select count(*) from pgque.retry_queue join pgque.queue on queue_id = ev_queue \
+             where queue_name = 'pages' and ev_retry_after > now() + interval '50 seconds'";
+        assert_eq!(number(&client, retries).await?, 4);
+        assert!(matches!(consumer.next(Some(Duration::from_millis(50))).await?, Next::Idle));
+        client.drop_queue("pages", true).await.map(drop)
+    })
+}
+
+#[test]
+fn a_page_that_was_not_finished_comes_again_and_what_was_does_not() -> Result<()> {
+    wait(async {
+        let client = queue("pages_again").await?;
+        let sent = batch(&client, "pages_again", 30).await?;
+        let first = reader("pages_again", &[("page_size", "10")])?;
+        let Next::Batch(page) = first.next(Some(PATIENCE)).await? else { panic!("there is a page") };
+        while let Some(index) = page.take() {
+            page.settle(index, Verdict::Ack);
+        }
+        first.finish(&page).await?;
+        let Next::Batch(_) = first.next(Some(PATIENCE)).await? else { panic!("there is a second page") };
+        first.close().await;
+        // The page is leased to the first for some seconds more.
+        let second = reader("pages_again", &[("page_size", "10")])?;
+        let mut ids = vec![];
+        while ids.len() < 20 {
+            let Next::Batch(page) = second.next(Some(LEASE_AND_MORE)).await? else { panic!("the page is free") };
+            while let Some(index) = page.take() {
+                ids.push(page.messages()[index].msg_id);
+                page.settle(index, Verdict::Ack);
+            }
+            second.finish(&page).await?;
+        }
+        assert_eq!(ids, sent[10..]);
+        client.drop_queue("pages_again", true).await.map(drop)
+    })
+}
+
+#[test]
+fn a_stop_finishes_the_large_batch_to_its_last_page() -> Result<()> {
+    wait(async {
+        let client = queue("pages_drain").await?;
+        batch(&client, "pages_drain", 50).await?;
+        batch(&client, "pages_drain", 5).await?;
+        let consumer = reader("pages_drain", &[("page_size", "10")])?;
+        let handled = AtomicUsize::new(0);
+        let run = consumer.run(async |_, _, _| {
+            if handled.fetch_add(1, Ordering::Relaxed) == 3 {
+                consumer.stop();
+            }
+            Verdict::Ack
+        });
+        run.await?;
+        assert_eq!(handled.load(Ordering::Relaxed), 50);
+        assert_eq!(client.receive("pages_drain", "reader", 100).await?.len(), 5, "the next batch is untouched");
+        client.drop_queue("pages_drain", true).await.map(drop)
+    })
+}
+
+#[test]
+fn a_limit_of_the_users_own_is_an_error_as_ever() -> Result<()> {
+    wait(async {
+        let client = queue("pages_limit").await?;
+        batch(&client, "pages_limit", 11).await?;
+        let consumer = reader("pages_limit", &[("max_messages", "10")])?;
+        let error = consumer.next(Some(PATIENCE)).await.unwrap_err();
+        assert_eq!((error.kind(), error.configured_limit()), (Kind::Overflow, Some(10)));
+        client.drop_queue("pages_limit", true).await.map(drop)
+    })
+}
