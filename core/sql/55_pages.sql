@@ -487,11 +487,13 @@ begin
   end if;
   for v in select * from jsonb_array_elements(i_failures) loop
     if (case when jsonb_typeof(v) <> 'object' then false
-             else v - '{msg_id,retry_after_seconds,reason}'::text[] = '{}'
+             else v - '{msg_id,retry_after_seconds,reason,dead,counted}'::text[] = '{}'
                and jsonb_typeof(v->'msg_id') = 'string'
                and v->>'msg_id' ~ '^(0|-?[1-9][0-9]{0,18})$'
                and (v->>'msg_id')::numeric between -9223372036854775808 and 9223372036854775807
                and coalesce(jsonb_typeof(v->'reason'), 'null') in ('string', 'null')
+               and coalesce(jsonb_typeof(v->'dead'), 'null') in ('boolean', 'null')
+               and coalesce(jsonb_typeof(v->'counted'), 'null') in ('boolean', 'null')
                and case coalesce(jsonb_typeof(v->'retry_after_seconds'), 'null')
                      when 'null' then true
                      when 'number' then (v->>'retry_after_seconds')::numeric between 0 and 2147483647
@@ -499,11 +501,13 @@ begin
         end) is not true then
       raise exception 'ack_page: not a failure descriptor: %', left(v::text, 200)
         using errcode = '22023',
-              hint = 'Expected {"msg_id": "<decimal>", "retry_after_seconds": <number>, "reason": "<text>"}, the last two optional.';
+              hint = 'Expected {"msg_id": "<decimal>", "retry_after_seconds": <number>, "reason": "<text>", '
+                     '"dead": <boolean>, "counted": <boolean>}, all but the first optional.';
     end if;
   end loop;
   select jsonb_agg(jsonb_build_array(e->>'msg_id',
-           coalesce((e->>'retry_after_seconds')::numeric, 60), e->>'reason') order by (e->>'msg_id')::bigint)
+           coalesce((e->>'retry_after_seconds')::numeric, 60), e->>'reason',
+           coalesce((e->>'dead')::boolean, false), coalesce((e->>'counted')::boolean, true)) order by (e->>'msg_id')::bigint)
     into v_list from jsonb_array_elements(i_failures) e;
   if jsonb_array_length(v_list) > (select count(distinct e->>0) from jsonb_array_elements(v_list) e) then
     raise exception 'ack_page: a msg_id is listed twice' using errcode = '22023';
@@ -521,11 +525,14 @@ declare
   v_ids bigint[];
   v_after interval[];
   v_reasons text[];
+  v_dead boolean[];
+  v_counted boolean[];
   v_wrong record;
 begin
   select array_agg((e->>0)::bigint order by n), array_agg(make_interval(secs => (e->>1)::float8) order by n),
-         array_agg(e->>2 order by n)
-    into v_ids, v_after, v_reasons
+         array_agg(e->>2 order by n), array_agg((e->>3)::boolean order by n),
+         array_agg((e->>4)::boolean order by n)
+    into v_ids, v_after, v_reasons, v_dead, v_counted
     from jsonb_array_elements(i_failures) with ordinality f (e, n);
   execute format($sql$
     select id, count(ev_id) as found,
@@ -547,7 +554,7 @@ begin
     raise exception 'ack_page: msg_id % is ambiguous, the batch has % such events',
       v_wrong.id, v_wrong.found using errcode = '21000';
   end if;
-  perform pgque._route_events(i_sub, v_ids, v_after, '{}'::boolean[], v_reasons);
+  perform pgque._route_events(i_sub, v_ids, v_after, v_dead, v_reasons, v_counted);
 end
 $$;
 

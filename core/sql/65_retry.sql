@@ -11,10 +11,10 @@ return now() + make_interval(secs => round(extract(epoch from
 -- read again from the batch, by id inside the batch's own range: nothing the caller says about them is
 -- trusted, and the rest of the batch is not materialised. Conflicts mean that the event was routed
 -- before: the first due time stays. A cooperative member's dead letters belong to its main consumer,
--- so that they outlive the member.
+-- so that they outlive the member. An event that is not counted was not handled: it comes again as it is.
 create or replace function pgque._route_events(
   i_sub pgque.subscription, i_msg_ids bigint[], i_retry_after interval[], i_dead boolean[],
-  i_reasons text[]) returns bigint
+  i_reasons text[], i_counted boolean[] default '{}') returns bigint
 language plpgsql
 as $$
 declare
@@ -31,12 +31,15 @@ begin
   execute format($sql$
     with verdict as (
       select distinct on (v.id) v.*
-        from unnest($1, $2, $3, $4) with ordinality as v (id, retry_after, dead, reason, position)
+        from unnest($1, $2, $3, $4, $9) with ordinality
+             as v (id, retry_after, dead, reason, counted, position)
        order by v.id, v.position),
     found as materialized (%s),
     event as (select distinct on (ev_id) * from found order by ev_id, ev_txid desc),
     routed as (
-      select e.*, coalesce(v.dead, false) or coalesce(e.ev_retry, 0) >= $5 as is_dead,
+      select e.*, coalesce(v.dead, false)
+               or coalesce(v.counted, true) and coalesce(e.ev_retry, 0) >= $5 as is_dead,
+             case when coalesce(v.counted, true) then coalesce(e.ev_retry, 0) + 1 else e.ev_retry end as attempts,
              coalesce(v.reason, 'max retries exceeded') as reason,
              pgque._retry_time(v.retry_after) as due
         from verdict v
@@ -51,7 +54,7 @@ begin
     queued as (
       insert into pgque.retry_queue (ev_retry_after, ev_queue, ev_id, ev_time, ev_owner, ev_retry,
              ev_type, ev_data, ev_extra1, ev_extra2, ev_extra3, ev_extra4)
-      select due, $6, ev_id, ev_time, $8, coalesce(ev_retry, 0) + 1,
+      select due, $6, ev_id, ev_time, $8, attempts,
              ev_type, ev_data, ev_extra1, ev_extra2, ev_extra3, ev_extra4
         from routed where not is_dead
           on conflict (ev_owner, ev_id) do nothing)
@@ -59,7 +62,8 @@ begin
     $sql$, pgque._batch_sql(i_sub, i_sub.sub_last_tick, i_sub.sub_next_tick, pgque._event_columns(),
              'ev_id = any ($1) and '::text))
     into v_found
-    using i_msg_ids, i_retry_after, i_dead, i_reasons, v_max, i_sub.sub_queue, v_main, i_sub.sub_id;
+    using i_msg_ids, i_retry_after, i_dead, i_reasons, v_max, i_sub.sub_queue, v_main, i_sub.sub_id,
+          i_counted;
   return v_found;
 end
 $$;
@@ -118,10 +122,12 @@ end
 $$;
 
 -- Routes the listed messages and finishes the batch, all or nothing. The subscription row is locked
--- first: a second finish waits, then finds the batch gone and routes nothing.
+-- first: a second finish waits, then finds the batch gone and routes nothing. A message that is not
+-- counted is handed back: it is due again after its delay, and no attempt is charged to it.
 create or replace function pgque.finish(
   i_batch_id bigint, i_msg_ids bigint[] default '{}', i_retry_after interval[] default '{}',
-  i_dead boolean[] default '{}', i_reasons text[] default '{}') returns integer
+  i_dead boolean[] default '{}', i_reasons text[] default '{}', i_counted boolean[] default '{}')
+returns integer
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -132,9 +138,11 @@ begin
   -- An empty array stands for the default of every message.
   if coalesce(cardinality(i_retry_after), 0) not in (0, v_count)
      or coalesce(cardinality(i_dead), 0) not in (0, v_count)
-     or coalesce(cardinality(i_reasons), 0) not in (0, v_count) then
-    raise exception 'finish: array lengths differ: % message ids, % delays, % dead flags, % reasons',
-      v_count, cardinality(i_retry_after), cardinality(i_dead), cardinality(i_reasons)
+     or coalesce(cardinality(i_reasons), 0) not in (0, v_count)
+     or coalesce(cardinality(i_counted), 0) not in (0, v_count) then
+    raise exception 'finish: array lengths differ: % message ids, % delays, % dead flags, % reasons, % counted flags',
+      v_count, cardinality(i_retry_after), cardinality(i_dead), cardinality(i_reasons),
+      cardinality(i_counted)
       using errcode = '22023';
   end if;
 
@@ -146,7 +154,7 @@ begin
     end if;
     perform pgque._refuse_paged(v_sub);
     select count(distinct coalesce(id, -1)) into v_wanted from unnest(i_msg_ids) id;
-    if pgque._route_events(v_sub, i_msg_ids, i_retry_after, i_dead, i_reasons) < v_wanted then
+    if pgque._route_events(v_sub, i_msg_ids, i_retry_after, i_dead, i_reasons, i_counted) < v_wanted then
       raise exception 'msg_id % not found in batch %', pgque._missing_id(v_sub, i_msg_ids), i_batch_id
         using errcode = 'PQ004';
     end if;

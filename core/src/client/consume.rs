@@ -266,7 +266,8 @@ impl Client {
     async fn nack_and_ack(&self, batch_id: i64, routed: &[Routing]) -> Result<i64> {
         let nack = async |routing: &Routing| {
             if routing.dead || !routing.counted {
-                let message = "this engine cannot dead-letter at once; upgrade it with `pgque install` or retry instead";
+                let message =
+                    "this engine cannot dead-letter at once; upgrade it with `pgque install` or retry instead";
                 return Err(Error::new(Kind::NotInstalled, "finish", message));
             }
             let after = routing.after.clone().unwrap_or_else(|| RETRY_AFTER_DEFAULT.into());

@@ -16,8 +16,8 @@ use std::sync::Arc;
 use tokio::sync::OnceCell;
 
 pub use admin::Capabilities;
-pub use consume::{Interval, MAX_MESSAGES_DEFAULT, RETRY_AFTER_DEFAULT, Verdict};
 pub(crate) use consume::Routing;
+pub use consume::{Interval, MAX_MESSAGES_DEFAULT, RETRY_AFTER_DEFAULT, Verdict};
 pub use dead_letter::{DLQ_LIMIT_DEFAULT, DLQ_OLDER_THAN_DEFAULT, Replayed};
 pub(crate) use doctor::{catalogue, checks};
 pub(crate) use pages::{PageAnswer, PageRequest};

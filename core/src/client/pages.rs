@@ -21,7 +21,10 @@ pub(crate) struct PageRequest<'a> {
 /// The engine's answer.
 #[derive(Debug)]
 pub(crate) enum PageAnswer {
-    Page { token: String, messages: Vec<Message> },
+    Page {
+        token: String,
+        messages: Vec<Message>,
+    },
     /// No window is open, and none can be opened.
     Idle,
     /// An empty window was passed.

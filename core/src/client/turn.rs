@@ -40,8 +40,7 @@ impl Client {
 
     /// The tick where the consumer stands, if the queue has a newer one.
     pub(crate) async fn tick_behind(&self, queue: &str, consumer: &str) -> Result<Option<i64>> {
-        let params =
-            vec![Param::text("queue", queue), Param::text("consumer", consumer), Param::text("queue", queue)];
+        let params = vec![Param::text("queue", queue), Param::text("consumer", consumer), Param::text("queue", queue)];
         let rows = self.run("consumer", POSITION, params).await?;
         if rows.len() == 0 {
             return Ok(None);

@@ -56,7 +56,8 @@ struct State {
 impl Connection {
     pub async fn open(settings: Settings) -> Result<Connection> {
         let session = Session::open(&settings).await?;
-        let state = State { autocommit: settings.autocommit, transaction: TransactionStatus::Idle, closed: false, hold: None };
+        let state =
+            State { autocommit: settings.autocommit, transaction: TransactionStatus::Idle, closed: false, hold: None };
         Ok(Connection(Arc::new(Shared {
             settings,
             pid: std::process::id(),

@@ -183,7 +183,10 @@ impl Batch {
 
     /// Whether what the handler did in the transaction is to be undone, because the message comes again.
     pub(super) fn is_undone(&self, index: usize) -> bool {
-        !matches!(self.progress().slots.get(index), Some(Slot::Settled(Outcome::Verdict(Verdict::Ack | Verdict::Dead { .. }))))
+        !matches!(
+            self.progress().slots.get(index),
+            Some(Slot::Settled(Outcome::Verdict(Verdict::Ack | Verdict::Dead { .. })))
+        )
     }
 
     /// What becomes of each message.
@@ -245,12 +248,7 @@ fn handed_back(message: &Message) -> (Fate, Option<Routing>) {
     (Fate::HandedBack, Some(Routing::hand_back(message.msg_id)))
 }
 
-fn judged(
-    options: &ConsumerOptions,
-    logger: &str,
-    message: &Message,
-    outcome: &Outcome,
-) -> (Fate, Option<Routing>) {
+fn judged(options: &ConsumerOptions, logger: &str, message: &Message, outcome: &Outcome) -> (Fate, Option<Routing>) {
     let (fate, after, reason) = match outcome {
         Outcome::Verdict(Verdict::Ack) => return (Fate::Done, None),
         Outcome::Verdict(Verdict::Dead { reason }) => (Fate::Dead, None, reason.as_deref()),

@@ -12,7 +12,10 @@ use crate::message::Message;
 #[derive(Debug)]
 pub(super) enum Lanes {
     /// In order, from here on.
-    Free { next: usize, count: usize },
+    Free {
+        next: usize,
+        count: usize,
+    },
     Keyed(Keyed),
 }
 

@@ -2,9 +2,9 @@
 //!
 //! The transaction begins before the receive and is committed with the finish; each handler has a savepoint.
 
+use super::Consumer;
 use super::batch::{Batch, Outcome};
 use super::fetch::Work;
-use super::Consumer;
 use crate::client::Client;
 use crate::connect::{Connection, TransactionStatus};
 use crate::error::Result;

@@ -94,3 +94,20 @@ fn ten_thousand_verdicts_take_one_statement() {
     assert!(time.as_secs() < 10, "{time:?}");
     assert_eq!(client.get::<i32>("select pgque.maint_retry_events()"), 10_000);
 }
+
+#[test]
+fn what_is_handed_back_is_charged_no_attempt() {
+    let (_database, mut client, batch) = batch_of_three();
+    client.run("select pgque.set_queue_config('q', 'max_retries', '0')");
+    client.run(&format!("select pgque.finish({batch}, '{{1,2}}', '{{0 s,0 s}}', '{{}}', '{{}}', '{{f,t}}')"));
+    assert_eq!(
+        client.column::<String>("select ev_id || ' ' || coalesce(ev_retry::text, 'null') from pgque.retry_queue"),
+        ["1 null"],
+        "past the budget only the counted one is dead"
+    );
+    assert_eq!(client.column::<i64>("select ev_id from pgque.dead_letter"), [2]);
+    client.run("select pgque.maint_retry_events()");
+    client.tick("q");
+    let again = client.messages("receive('q', 'c')");
+    assert_eq!(again.iter().map(|m| m.id).collect::<Vec<_>>(), [1]);
+}

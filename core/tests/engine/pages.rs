@@ -442,3 +442,22 @@ fn the_reader_reads_pages_and_sees_no_tokens() {
         error("42501", "permission denied for function receive_page")
     );
 }
+
+#[test]
+fn a_page_may_bury_at_once_and_hand_back_uncounted() {
+    let (_database, mut client) = five();
+    let first = page(&mut client, "receive_page('q', 'c', 'me', 3)");
+    assert_eq!(ack_fails(&mut client, &first, "me", r#"[{"msg_id":"1","dead":"yes"}]"#), "22023");
+    let failures = r#"[{"msg_id":"1","dead":true,"reason":"bad"},
+        {"msg_id":"2","counted":false,"retry_after_seconds":0}, {"msg_id":"3"}]"#;
+    let call = format!("select pgque.ack_page('{}', 'me', $${failures}$$)::text", first.token.as_ref().unwrap());
+    assert_eq!(client.get::<String>(&call), "(acked,f)");
+    assert_eq!(client.get::<String>(&call), "(already_acked,f)");
+    assert_eq!(client.column::<String>("select ev_id || ' ' || dl_reason from pgque.dead_letter"), ["1 bad"]);
+    assert_eq!(
+        client.column::<String>(
+            "select ev_id || ' ' || coalesce(ev_retry::text, 'null') from pgque.retry_queue order by 1"
+        ),
+        ["2 null", "3 1"]
+    );
+}
