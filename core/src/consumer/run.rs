@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use futures_util::future::{Either, join_all, select};
+use tokio::sync::oneshot;
 
 use super::batch::{Batch, Outcome};
 use super::{Consumer, Next};
@@ -73,27 +74,58 @@ impl Consumer {
     }
 }
 
-/// As [`Consumer::run`], for handlers that block: `concurrency` of them run at once, on threads of their own.
+/// As [`Consumer::run`], for handlers that block. One handler at a time runs on the calling thread; with
+/// `concurrency`, so many run on threads of their own.
 ///
-/// A stop's deadline holds between messages only: a thread cannot be given up.
+/// When a stop is forced or its deadline is over, handlers on threads of their own are not waited for: they may still
+/// run when this returns, and their messages come again. One on the calling thread ends with its message.
 pub fn run_blocking<O: Into<Outcome>>(
     consumer: &Consumer,
-    handler: impl Fn(usize, &Message, &Batch) -> O + Sync,
+    handler: impl Fn(usize, &Message, &Batch) -> O + Send + Sync + 'static,
 ) -> Result<()> {
-    let lane = |batch: &Arc<Batch>| {
-        while let Some(index) = wait(consumer.take(batch))? {
-            let number = batch.handler(index).unwrap_or_default();
-            batch.settle(index, handler(number, &batch.messages()[index], batch));
-        }
-        Ok(())
-    };
-    run_blocking_with(consumer, |batch| match batch.lanes() {
-        1 => lane(batch),
-        lanes => std::thread::scope(|scope| {
-            let threads: Vec<_> = (0..lanes).map(|_| scope.spawn(|| lane(batch))).collect();
-            threads.into_iter().try_for_each(|t| t.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+    let handler = Arc::new(handler);
+    run_blocking_with(consumer, |batch| match consumer.options().concurrency {
+        1 => lane(consumer, batch, handler.as_ref()),
+        _ => wait(async {
+            let lanes: Vec<_> = (0..batch.lanes()).map(|_| spawn_lane(consumer, batch, &handler)).collect();
+            match select(std::pin::pin!(join_all(lanes)), std::pin::pin!(consumer.overdue())).await {
+                // A lane that is gone without an answer has panicked; its message was not settled.
+                Either::Left((results, _)) => results.into_iter().try_for_each(|result| result.unwrap_or(Ok(()))),
+                Either::Right(_) => Ok(()),
+            }
         }),
     })
+}
+
+/// Handles messages of the batch until there are no more for this lane.
+fn lane<O: Into<Outcome>>(
+    consumer: &Consumer,
+    batch: &Batch,
+    handler: &impl Fn(usize, &Message, &Batch) -> O,
+) -> Result<()> {
+    let take = || match batch.client() {
+        None => Ok(batch.take()),
+        Some(_) => wait(consumer.take(batch)),
+    };
+    while let Some(index) = take()? {
+        let number = batch.handler(index).unwrap_or_default();
+        batch.settle(index, handler(number, &batch.messages()[index], batch));
+    }
+    Ok(())
+}
+
+fn spawn_lane<O: Into<Outcome>>(
+    consumer: &Consumer,
+    batch: &Arc<Batch>,
+    handler: &Arc<impl Fn(usize, &Message, &Batch) -> O + Send + Sync + 'static>,
+) -> oneshot::Receiver<Result<()>> {
+    let (consumer, batch, handler) = (consumer.clone(), batch.clone(), handler.clone());
+    let (done, ended) = oneshot::channel();
+    std::thread::spawn(move || {
+        // Nobody listens any more after a forced stop.
+        let _ = done.send(lane(&consumer, &batch, handler.as_ref()));
+    });
+    ended
 }
 
 /// As [`Consumer::run_batches`], for a handler that blocks.

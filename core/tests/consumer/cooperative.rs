@@ -1,6 +1,6 @@
 //! Workers that share a consumer.
 
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use pgque::runtime::wait;
@@ -100,13 +100,14 @@ fn four_workers_do_four_times_the_work_of_one() -> Result<()> {
         for _ in 0..MESSAGES {
             wait(event(&client, &name, Event::default()))?;
         }
-        let handled = Mutex::new(0);
+        let handled = Arc::new(Mutex::new(0));
         let members: Vec<Consumer> = (0..workers).map(|_| worker(&name, "auto", "60")).collect::<Result<_>>()?;
         let began = Instant::now();
         std::thread::scope(|scope| {
             for member in &members {
-                scope.spawn(|| {
-                    pgque::blocking::run(member, |_, _, _| {
+                let handled = handled.clone();
+                scope.spawn(move || {
+                    pgque::blocking::run(member, move |_, _, _| {
                         std::thread::sleep(WORK);
                         *handled.lock().unwrap() += 1;
                         Verdict::Ack

@@ -10,8 +10,9 @@ use crate::support::{batch, dsn_with, event, eventually, queue, tick};
 
 /// An engine of which a client cannot see that `receive` has passed an empty window.
 const OLD_ENGINE: &str = r"
-drop function pgque.finish, pgque.ticker_pending, pgque.receive_page, pgque.receive_page_coop cascade;
-create or replace function pgque.receive(i_queue text, i_consumer text, i_max_return integer)
+drop function pgque.finish, pgque.ticker_pending, pgque.receive_page, pgque.receive_page_coop,
+  pgque.receive(text, text, integer) cascade;
+create function pgque.receive(i_queue text, i_consumer text, i_max_return integer)
 returns setof pgque.message language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
   v_batch bigint := pgque.next_batch(i_queue, i_consumer);

@@ -78,7 +78,7 @@ fn a_callback_decides_with_the_attempt_and_the_error() -> Result<()> {
         });
         settle(&consumer, vec![failed("hopeless"), failed("later"), failed("as usual")]).await?;
         let dead = client.dlq_inspect("callback", 10).await?;
-        assert_eq!(dead.get(0, "dl_reason"), Some(&pgque::Value::Text("hopeless".into())));
+        assert_eq!(dead.get(0, "reason"), Some(&pgque::Value::Text("hopeless".into())));
         assert_eq!(retry(&client, "callback", "count(*)").await?, 2);
         let far = "count(*) filter (where ev_retry_after > now() + interval '4000 seconds')";
         assert_eq!(retry(&client, "callback", far).await?, 1);
@@ -114,10 +114,13 @@ fn a_batch_that_cannot_be_finished_stays_whole_and_is_not_hammered() -> Result<(
         let client = queue("unfinishable").await?;
         batch(&client, "unfinishable", 3).await?;
         let run = async |sql: &str| client.connection().expect("our own").execute_script(sql).await;
-        run("create or replace function refuse() returns trigger language plpgsql as \
+        let id = number(&client, "select queue_id from pgque.queue where queue_name = 'unfinishable'").await?;
+        run(&format!(
+            "create or replace function refuse() returns trigger language plpgsql as \
              $$ begin raise exception 'no' using errcode = '40001'; end $$; \
              create trigger refuse before insert on pgque.retry_queue for each row \
-             when (new.ev_data = 'null') execute function refuse()")
+             when (new.ev_queue = {id}) execute function refuse()"
+        ))
         .await?;
         let consumer = reader("unfinishable", &[])?;
         let tries = AtomicUsize::new(0);
