@@ -23,10 +23,25 @@ export declare class Caller {
 
 export declare class NativeBatch {
   get length(): number
+  /** How many lanes of handlers may run at once. */
+  get lanes(): number
+  /** In transactional mode, the client of the transaction. */
+  client(): NativeClient | null
   /** Some of the messages: a large batch is not copied whole. */
   columns(start: number, end: number): Columns
   /** The number of each message's handler, -1 where there is none. */
   handlers(): Int32Array
+  /**
+   * The position of the next message, or null at the end of the lane. Before that, `done` is settled as handled:
+   * in one call, for it is made for every message.
+   */
+  take(done: number | null): number | null
+  /** Settles a message with a verdict: `ack`, `retry` or `dead`. */
+  settle(index: number, name: string, after?: Span | undefined | null, reason?: string | undefined | null): void
+  /** Settles a message whose handler failed. */
+  fail(index: number, error: string): void
+  /** Which delivery of a message this is, from 1. */
+  attempt(index: number): number
 }
 export type Batch = NativeBatch
 
@@ -81,12 +96,23 @@ export declare class NativeConsumer {
   constructor(dsn: string, queue: string, name: string, options: Array<OptionPair>)
   /** The number of the handler for a type. */
   on(eventType: string): number
+  onBatch(): void
   stop(): void
+  stats(): Stats
+  health(): Health
+  /** Begins a run, which `close` ends. */
+  beginRun(): void
+  /** Waits until running handlers are not waited for any more, or the run is over. */
+  overdue(): Promise<undefined>
   /** The next batch, or null once stopped. */
-  next(): Promise<NativeBatch | undefined | null>
-  /** Settles a batch: one code for each message, and the details of those that have any. */
-  finish(batch: NativeBatch, codes: Uint8Array, details: Array<VerdictDetail>): Promise<undefined>
-  /** Gives up the connection, also after a loop that ended outside of `next`. */
+  nextBatch(): Promise<NativeBatch | undefined | null>
+  /** As the batch's own `take`, with what a transaction needs between two handlers. */
+  take(batch: NativeBatch, done: number | null): Promise<number | undefined | null>
+  /** Takes all messages for the handler of batches; false if the consumer stops. */
+  takeAll(batch: NativeBatch): Promise<boolean>
+  /** Finishes a batch as its messages were settled. */
+  finish(batch: NativeBatch): Promise<undefined>
+  /** Ends the run and gives up the connection. */
   close(): Promise<undefined>
 }
 export type Consumer = NativeConsumer
@@ -103,6 +129,7 @@ export interface Capabilities {
   serverVersion: number
   finish: boolean
   tickerPending: boolean
+  pages: boolean
 }
 
 /** Some messages, column by column. */
@@ -138,6 +165,15 @@ export interface Failure {
   detail?: string
   hint?: string
   constraint?: string
+}
+
+/** The state of a consumer; times in microseconds since 1970. */
+export interface Health {
+  status: string
+  alive: boolean
+  since: bigint
+  lastError: string | null
+  lastErrorAt: bigint | null
 }
 
 /** A `timestamptz`, told apart from a number by being an object. */
@@ -198,19 +234,18 @@ export declare function runCommand(args: Array<string>): number
 /** Seconds, or PostgreSQL interval text. */
 export type Span = number | string
 
-export declare function verdictCodes(): VerdictCodes
-
-/** The codes by which verdicts arrive, one byte for each message; anything else means none. */
-export interface VerdictCodes {
-  ack: number
-  retry: number
+/** The counters of a consumer. */
+export interface Stats {
+  batches: number
+  received: number
+  handled: number
+  failed: number
+  retried: number
   dead: number
-}
-
-/** What a verdict other than a plain acknowledgement says beyond its code. */
-export interface VerdictDetail {
-  /** The position of the message in the batch. */
-  index: number
-  after?: Span
-  reason?: string
+  handedBack: number
+  reconnects: number
+  batchSize: number
+  handlerSeconds: number
+  lagEvents: number
+  lagSeconds: number
 }

@@ -850,4 +850,3 @@ module.exports.libraryVersion = nativeBinding.libraryVersion
 module.exports.logLevel = nativeBinding.logLevel
 module.exports.logTo = nativeBinding.logTo
 module.exports.runCommand = nativeBinding.runCommand
-module.exports.verdictCodes = nativeBinding.verdictCodes

@@ -78,6 +78,12 @@ pub extern "C" fn pgque_capabilities_ticker_pending(capabilities: Option<&pgque_
     capabilities.is_some_and(|c| c.0.ticker_pending)
 }
 
+/// Whether the engine hands out large batches in pages. Never blocks.
+#[unsafe(no_mangle)]
+pub extern "C" fn pgque_capabilities_pages(capabilities: Option<&pgque_capabilities>) -> bool {
+    capabilities.is_some_and(|c| c.0.pages)
+}
+
 /// Frees capabilities. NULL is fine. Never blocks.
 #[unsafe(no_mangle)]
 pub extern "C" fn pgque_capabilities_free(capabilities: Option<Box<pgque_capabilities>>) {

@@ -3,7 +3,7 @@
 use std::ffi::c_char;
 
 use pgque::blocking::{Client, wait};
-use pgque::{Connection, Event, Payload, Payloads, Result};
+use pgque::{Connection, Error, Event, Kind, Payload, Payloads, Result};
 
 use crate::error::pgque_error;
 use crate::ffi::{Door, counted, door};
@@ -13,11 +13,35 @@ use crate::value::pgque_result;
 use crate::verdict::pgque_verdicts;
 
 /// A client of one database. Any thread; calls from several threads share the connection, and its transaction.
-pub struct pgque_client(pub Client);
+pub struct pgque_client {
+    client: Client,
+    /// It is a consumer's, and a handler has it for a while.
+    lent: bool,
+}
+
+impl pgque_client {
+    pub fn lent(client: pgque::Client) -> pgque_client {
+        pgque_client { client: client.into(), lent: true }
+    }
+
+    fn close(&self, op: &'static str) -> Result<()> {
+        if self.lent {
+            let message = "the connection is the consumer's, which ends with its run";
+            return Err(Error::new(Kind::Conflict, op, message));
+        }
+        self.client.close()
+    }
+}
+
+impl From<Client> for pgque_client {
+    fn from(client: Client) -> pgque_client {
+        pgque_client { client, lent: false }
+    }
+}
 
 impl Door {
     pub fn client(self, client: Option<&pgque_client>) -> Result<&Client> {
-        self.required(client, "client").map(|c| &c.0)
+        self.required(client, "client").map(|c| &c.client)
     }
 
     fn connection(self, client: Option<&pgque_client>) -> Result<&Connection> {
@@ -31,7 +55,7 @@ impl Door {
 pub extern "C" fn pgque_client_connect(dsn: *const c_char, client: *mut *mut pgque_client) -> Option<Box<pgque_error>> {
     door("connect", |door| {
         let out = door.out(client, "client")?;
-        out.put(pgque_client(Client::connect(door.text(dsn, "dsn")?)?));
+        out.put(Client::connect(door.text(dsn, "dsn")?)?.into());
         Ok(())
     })
 }
@@ -44,10 +68,11 @@ pub extern "C" fn pgque_client_set_autocommit(client: Option<&pgque_client>, on:
 }
 
 /// Closes the connection; an open transaction is rolled back. Later calls fail with `closed`; the client must still
-/// be freed. Twice is fine. Any thread; waits for the statement that runs now.
+/// be freed. Twice is fine. `conflict` for a client from `pgque_message_client`. Any thread; waits for the statement
+/// that runs now.
 #[unsafe(no_mangle)]
 pub extern "C" fn pgque_client_close(client: Option<&pgque_client>) -> Option<Box<pgque_error>> {
-    door("close", |door| door.client(client)?.close())
+    door("close", |door| door.required(client, "client")?.close(door.0))
 }
 
 /// Closes and frees a client. NULL is fine. Once, when no thread uses it any more; never blocks.
@@ -341,7 +366,7 @@ pub extern "C" fn pgque_client_receive(
     door("receive", |door| {
         let out = door.out(messages, "messages")?;
         let (queue, consumer) = (door.text(queue, "queue")?, door.text(consumer, "consumer")?);
-        out.put(pgque_messages(door.client(client)?.receive(queue, consumer, max_messages)?));
+        out.put(pgque_messages::new(door.client(client)?.receive(queue, consumer, max_messages)?));
         Ok(())
     })
 }
@@ -364,7 +389,7 @@ pub extern "C" fn pgque_client_receive_coop(
         let (queue, consumer, subconsumer) = door.member(queue, consumer, subconsumer)?;
         let dead = door.interval(dead_interval, "dead_interval")?;
         let received = door.client(client)?.receive_coop(queue, consumer, subconsumer, max_messages, dead.as_ref())?;
-        out.put(pgque_messages(received));
+        out.put(pgque_messages::new(received));
         Ok(())
     })
 }

@@ -3,7 +3,7 @@
 use std::ffi::{c_char, c_void};
 use std::sync::Arc;
 
-use pgque::{BoxFuture, Client, ForeignConnection, ForeignError, Placeholder, ServerError};
+use pgque::{BoxFuture, Client, ForeignConnection, ForeignError, Placeholder, ServerError, blocking};
 
 use crate::client::pgque_client;
 use crate::error::pgque_error;
@@ -45,7 +45,7 @@ pub extern "C" fn pgque_client_over(
         let user_data = UserData::new(user_data, free_user_data);
         let out = door.out(client, "client")?;
         let connection = CallerConnection { query: door.required(query, "query")?, user_data };
-        out.put(pgque_client(Client::over_foreign(Arc::new(connection)).into()));
+        out.put(blocking::Client::from(Client::over_foreign(Arc::new(connection))).into());
         Ok(())
     })
 }

@@ -1,16 +1,15 @@
-//! `pgque_consumer` and its batches.
+//! `pgque_consumer`: the whole run, or the loop by hand.
 
 use std::ffi::{c_char, c_void};
-use std::ptr;
-use std::sync::{Arc, Mutex, PoisonError};
 
-use pgque::blocking::wait;
-use pgque::{Batch, Consumer, ConsumerOptions, Error, Next, Result, Settings, Verdict};
+use pgque::blocking::{self, wait};
+use pgque::{Consumer, ConsumerOptions, Next, Outcome, Result, Settings};
 
+use crate::batch::pgque_batch;
 use crate::error::pgque_error;
-use crate::ffi::{Door, call_handler, door, put};
+use crate::ffi::{Door, UserData, call_batch_handler, call_handler, door, put};
 use crate::message::pgque_message;
-use crate::options::{pgque_interval, pgque_options};
+use crate::options::pgque_options;
 use crate::verdict::pgque_verdict;
 
 /// What `pgque_consumer_next` came back with: a batch to handle and to finish.
@@ -25,8 +24,9 @@ pub const PGQUE_NO_HANDLER: i64 = -1;
 
 /// Handles one message: `handler` is the number that `pgque_consumer_on` gave. It tells its verdict by one of the
 /// `pgque_verdict` functions; without one the message counts as failed. Called on the thread inside
-/// `pgque_consumer_run`, where it may make any call but those of this consumer other than stop. Message and verdict
-/// die when it returns. It must not throw nor jump out.
+/// `pgque_consumer_run`, or with `concurrency` beyond 1 on several threads of the library's at once. It may make any
+/// call but those of this consumer other than stop, stats and health. Message and verdict die when it returns. It
+/// must not throw nor jump out.
 pub type pgque_handler = Option<
     unsafe extern "C" fn(
         handler: i64,
@@ -39,17 +39,19 @@ pub type pgque_handler = Option<
 /// As `pgque_handler`, but not NULL.
 pub type Handler = unsafe extern "C" fn(i64, *const pgque_message, *mut pgque_verdict, *mut c_void);
 
-/// Receives batches and finishes them. One thread at a time, but for stop, which is for any thread.
+/// Handles the messages of a batch, or of a page of a large one, and judges each by the `pgque_batch` functions; one
+/// that it does not judge counts as failed. It must not free the batch. Called on the thread inside
+/// `pgque_consumer_run_batches`; otherwise as `pgque_handler`.
+pub type pgque_batch_callback = Option<unsafe extern "C" fn(batch: *const pgque_batch, user_data: *mut c_void)>;
+
+/// As `pgque_batch_callback`, but not NULL.
+pub type BatchHandler = unsafe extern "C" fn(*const pgque_batch, *mut c_void);
+
+/// Receives batches and finishes them. One thread at a time, except where a function is for any thread.
 pub struct pgque_consumer(Consumer);
 
-/// A batch on its way through the handlers. Any thread.
-pub struct pgque_batch {
-    inner: Arc<Batch>,
-    verdicts: Mutex<Vec<Option<Verdict>>>,
-}
-
 impl Door {
-    fn consumer(self, consumer: Option<&pgque_consumer>) -> Result<&Consumer> {
+    pub fn consumer(self, consumer: Option<&pgque_consumer>) -> Result<&Consumer> {
         self.required(consumer, "consumer").map(|c| &c.0)
     }
 }
@@ -75,7 +77,8 @@ pub extern "C" fn pgque_consumer_new(
 }
 
 /// Names a type to handle, `*` for all that have no handler of their own, and gives the number of its handler: 0 for
-/// the first, and so on; the same type gets the same number again. Any thread; never blocks.
+/// the first, and so on; the same type gets the same number again. `conflict` after `pgque_consumer_on_batch`. Any
+/// thread; never blocks.
 #[unsafe(no_mangle)]
 pub extern "C" fn pgque_consumer_on(
     consumer: Option<&pgque_consumer>,
@@ -83,10 +86,17 @@ pub extern "C" fn pgque_consumer_on(
     handler: *mut i64,
 ) -> Option<Box<pgque_error>> {
     door("on", |door| {
-        let number = door.consumer(consumer)?.on(door.text(event_type, "event_type")?);
+        let number = door.consumer(consumer)?.on(door.text(event_type, "event_type")?)?;
         put(handler, number as i64);
         Ok(())
     })
+}
+
+/// All messages are for one handler of whole batches, of the number 0. `conflict` after `pgque_consumer_on`. Not
+/// needed before `pgque_consumer_run_batches`. Any thread; never blocks.
+#[unsafe(no_mangle)]
+pub extern "C" fn pgque_consumer_on_batch(consumer: Option<&pgque_consumer>) -> Option<Box<pgque_error>> {
+    door("on_batch", |door| door.consumer(consumer)?.on_batch())
 }
 
 /// Waits for the next batch, up to so many seconds while there is none; INFINITY waits without limit. Writes one of
@@ -114,95 +124,61 @@ pub extern "C" fn pgque_consumer_next(
     })
 }
 
-impl pgque_batch {
-    fn new(batch: Arc<Batch>) -> pgque_batch {
-        let count = batch.messages().len();
-        pgque_batch { inner: batch, verdicts: Mutex::new(vec![None; count]) }
-    }
-
-    fn judge(&self, door: Door, index: usize, verdict: Verdict) -> Result<()> {
-        let mut verdicts = self.verdicts.lock().unwrap_or_else(PoisonError::into_inner);
-        let beyond = || Error::invalid(door.0, format!("index {index} is beyond the last message"));
-        *verdicts.get_mut(index).ok_or_else(beyond)? = Some(verdict);
+/// Has the messages of a batch handled one after the other: gives the position of the next message to handle, or
+/// false when there is none, or the consumer stops. So many threads as `pgque_batch_lanes` says may each take a
+/// message, handle it, judge it by the `pgque_batch` functions, take the next. Messages without a handler are settled
+/// on the way, by `unknown_handler_policy`. Never blocks, but for transactional mode, where what the handler before
+/// did is kept or undone, as its message was judged.
+#[unsafe(no_mangle)]
+pub extern "C" fn pgque_consumer_take(
+    consumer: Option<&pgque_consumer>,
+    batch: Option<&pgque_batch>,
+    has_message: *mut bool,
+    index: *mut usize,
+) -> Option<Box<pgque_error>> {
+    door("take", |door| {
+        let (consumer, batch) = (door.consumer(consumer)?, door.batch(batch)?);
+        let taken = match batch.client() {
+            Some(_) => wait(consumer.take(batch))?,
+            None => batch.take(),
+        };
+        put(has_message, taken.is_some());
+        taken.inspect(|i| put(index, *i));
         Ok(())
-    }
+    })
 }
 
-/// The id under which the batch is open; 0 for NULL. Never blocks.
+/// As `pgque_consumer_take`, for a handler of whole batches: gives how many messages there are to handle, which is
+/// all of the batch, or 0 if the consumer stops.
 #[unsafe(no_mangle)]
-pub extern "C" fn pgque_batch_id(batch: Option<&pgque_batch>) -> i64 {
-    batch.map_or(0, |b| b.inner.id())
-}
-
-/// How many messages; 0 for NULL. Never blocks.
-#[unsafe(no_mangle)]
-pub extern "C" fn pgque_batch_count(batch: Option<&pgque_batch>) -> usize {
-    batch.map_or(0, |b| b.inner.messages().len())
-}
-
-/// One message, or NULL beyond the last. Lives as long as the batch. Never blocks.
-#[unsafe(no_mangle)]
-pub extern "C" fn pgque_batch_message(batch: Option<&pgque_batch>, index: usize) -> *const pgque_message {
-    batch.and_then(|b| b.inner.messages().get(index)).map_or(ptr::null(), pgque_message::of)
-}
-
-/// The number of the handler of a message, or `PGQUE_NO_HANDLER`. Never blocks.
-#[unsafe(no_mangle)]
-pub extern "C" fn pgque_batch_handler(batch: Option<&pgque_batch>, index: usize) -> i64 {
-    batch.and_then(|b| b.inner.handler(index)).map_or(PGQUE_NO_HANDLER, |number| number as i64)
-}
-
-/// The message at this index is done. A later verdict replaces an earlier one. Never blocks.
-#[unsafe(no_mangle)]
-pub extern "C" fn pgque_batch_ack(batch: Option<&pgque_batch>, index: usize) -> Option<Box<pgque_error>> {
-    door("batch_ack", |door| door.required(batch, "batch")?.judge(door, index, Verdict::Ack))
-}
-
-/// Deliver the message at this index again after a delay; `pgque_interval_none()` is the consumer's `retry_after`.
-/// `reason` may be NULL. Never blocks.
-#[unsafe(no_mangle)]
-pub extern "C" fn pgque_batch_retry(
+pub extern "C" fn pgque_consumer_take_all(
+    consumer: Option<&pgque_consumer>,
     batch: Option<&pgque_batch>,
-    index: usize,
-    after: pgque_interval,
-    reason: *const c_char,
+    count: *mut usize,
 ) -> Option<Box<pgque_error>> {
-    door("batch_retry", |door| door.required(batch, "batch")?.judge(door, index, door.retry(after, reason)?))
+    door("take_all", |door| {
+        let taken = wait(door.consumer(consumer)?.take_all(door.batch(batch)?))?;
+        put(count, taken.len());
+        Ok(())
+    })
 }
 
-/// Dead-letter the message at this index now. `reason` may be NULL. Never blocks.
-#[unsafe(no_mangle)]
-pub extern "C" fn pgque_batch_dead(
-    batch: Option<&pgque_batch>,
-    index: usize,
-    reason: *const c_char,
-) -> Option<Box<pgque_error>> {
-    door("batch_dead", |door| door.required(batch, "batch")?.judge(door, index, door.dead(reason)?))
-}
-
-/// Frees a batch and its messages. One that was not finished is delivered again. NULL is fine. Never blocks.
-#[unsafe(no_mangle)]
-pub extern "C" fn pgque_batch_free(batch: Option<Box<pgque_batch>>) {
-    drop(batch);
-}
-
-/// Settles a batch by the verdicts given on it; a message without a verdict counts as failed, unless it has no
-/// handler. All or nothing: if it cannot be done now, this is logged and the batch is delivered again; only errors
-/// that time cannot mend are returned. The batch must still be freed. One thread at a time; blocks.
+/// Settles a batch as its messages were judged. What was taken and not judged counts as failed, or goes back if the
+/// stop does not wait any more; what was not taken goes back if the consumer stops. All or nothing: if it cannot be
+/// done now, this is logged and the batch is delivered again; only errors that time cannot mend are returned. The
+/// batch must still be freed. One thread at a time; blocks.
 #[unsafe(no_mangle)]
 pub extern "C" fn pgque_consumer_finish(
     consumer: Option<&pgque_consumer>,
     batch: Option<&pgque_batch>,
 ) -> Option<Box<pgque_error>> {
-    door("finish", |door| {
-        let batch = door.required(batch, "batch")?;
-        let verdicts = batch.verdicts.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        wait(door.consumer(consumer)?.finish(&batch.inner, verdicts))
-    })
+    door("finish", |door| wait(door.consumer(consumer)?.finish(door.batch(batch)?)))
 }
 
-/// Handles messages until `pgque_consumer_stop`, calling `handler` for each that has a handler. `user_data` is
-/// handed to it and may be NULL. One thread at a time; blocks.
+/// Handles messages until `pgque_consumer_stop`, calling `handler` for each that has a handler, with the option
+/// `concurrency` on so many threads at once. `user_data` is handed to it and may be NULL. When a stop is forced, or its
+/// `stop_timeout` is over, handlers on threads of the library's are not waited for: they may still use `user_data` when
+/// this returns. `conflict` while the consumer runs already. Blocks.
 #[unsafe(no_mangle)]
 pub extern "C" fn pgque_consumer_run(
     consumer: Option<&pgque_consumer>,
@@ -211,14 +187,44 @@ pub extern "C" fn pgque_consumer_run(
 ) -> Option<Box<pgque_error>> {
     door("run", |door| {
         let handler = door.required(handler, "handler")?;
-        pgque::blocking::run(door.consumer(consumer)?, |number, message| {
-            call_handler(handler, number as i64, pgque_message::of(message), user_data).0
+        let user_data = UserData::new(user_data, None);
+        blocking::run(door.consumer(consumer)?, move |number, message, batch| {
+            let message = pgque_message::new(message, batch.client());
+            let outcome = call_handler(handler, number, &message, &user_data);
+            outcome.unwrap_or_else(|| Outcome::Failed { error: "the handler gave no verdict".to_owned() })
         })
     })
 }
 
-/// Ends the current wait of the consumer at once, or else the next: also when called before it. The batch that is
-/// being handled is finished first. Any thread, but not a signal handler; never blocks.
+/// Handles whole batches, or pages of large ones, until `pgque_consumer_stop`. `user_data` is handed to `handler` and
+/// may be NULL. `conflict` while the consumer runs already, and after `pgque_consumer_on`. Blocks.
+#[unsafe(no_mangle)]
+pub extern "C" fn pgque_consumer_run_batches(
+    consumer: Option<&pgque_consumer>,
+    handler: pgque_batch_callback,
+    user_data: *mut c_void,
+) -> Option<Box<pgque_error>> {
+    door("run_batches", |door| {
+        let handler = door.required(handler, "handler")?;
+        let user_data = UserData::new(user_data, None);
+        blocking::run_batches(door.consumer(consumer)?, |_, batch| {
+            call_batch_handler(handler, &pgque_batch::new(batch.clone()), &user_data);
+            vec![] // each message is settled as it is judged
+        })
+    })
+}
+
+/// Marks the consumer as running, until `pgque_consumer_close`, for who makes a run of `pgque_consumer_next` and
+/// `pgque_consumer_finish`. `conflict` while the consumer runs already. Any thread; never blocks.
+#[unsafe(no_mangle)]
+pub extern "C" fn pgque_consumer_begin_run(consumer: Option<&pgque_consumer>) -> Option<Box<pgque_error>> {
+    door("run", |door| door.consumer(consumer)?.begin_run())
+}
+
+/// Ends the current wait of the consumer at once, or else the next: also when called before it. What becomes of the
+/// batch in hand is said by the options `stop_policy` and `stop_timeout`; by default it is handled first. A second
+/// call forces: nothing more is handled, and no handler waited for but one that runs on the thread inside
+/// `pgque_consumer_run`. Any thread, but not a signal handler; never blocks.
 #[unsafe(no_mangle)]
 pub extern "C" fn pgque_consumer_stop(consumer: Option<&pgque_consumer>) -> Option<Box<pgque_error>> {
     door("stop", |door| {
@@ -227,8 +233,27 @@ pub extern "C" fn pgque_consumer_stop(consumer: Option<&pgque_consumer>) -> Opti
     })
 }
 
-/// Gives up the connection; an unfinished batch is delivered again. The consumer may be used again and must still be
-/// freed. Twice is fine. One thread at a time; blocks for the call that runs now.
+/// Whether a stop was asked for and not yet answered; false for NULL. Any thread; never blocks.
+#[unsafe(no_mangle)]
+pub extern "C" fn pgque_consumer_is_stopping(consumer: Option<&pgque_consumer>) -> bool {
+    consumer.is_some_and(|consumer| consumer.0.is_stopping())
+}
+
+/// Waits until a stop is forced, or its `stop_timeout` is over. Who has handlers on threads of its own waits for them
+/// no longer then, and calls `pgque_consumer_finish`. Any thread; blocks.
+#[unsafe(no_mangle)]
+pub extern "C" fn pgque_consumer_overdue(consumer: Option<&pgque_consumer>) -> Option<Box<pgque_error>> {
+    door("overdue", |door| {
+        let consumer = door.consumer(consumer)?;
+        wait(async {
+            consumer.overdue().await;
+            Ok(())
+        })
+    })
+}
+
+/// Ends the run and gives up the connection; an unfinished batch is delivered again. `pgque_consumer_run` does so
+/// itself. The consumer may be used again and must still be freed. Twice is fine. One thread at a time; blocks for the call that runs now.
 #[unsafe(no_mangle)]
 pub extern "C" fn pgque_consumer_close(consumer: Option<&pgque_consumer>) -> Option<Box<pgque_error>> {
     door("close", |door| {

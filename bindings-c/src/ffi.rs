@@ -9,11 +9,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::{self, NonNull};
 use std::slice;
 
-use pgque::{Error, Interval, Kind, Message, Result, Value};
+use pgque::{Error, Interval, Kind, Message, Outcome, Result, Value};
 
+use crate::batch::pgque_batch;
 use crate::connection::{Query, pgque_answer};
-use crate::consumer::Handler;
+use crate::consumer::{BatchHandler, Handler};
 use crate::error::pgque_error;
+use crate::hooks::{After, Before, OnFailure};
 use crate::interrupt::Interrupt;
 use crate::logging::LogCallback;
 use crate::message::{pgque_bytes, pgque_message};
@@ -220,9 +222,9 @@ pub fn lossy(pointer: *const c_char) -> Option<String> {
 }
 
 /// The message behind its name in C.
-pub fn message<'a>(pointer: *const pgque_message) -> Option<&'a Message> {
-    // SAFETY: by the contract NULL, or from `pgque_message::of` with its owner still alive.
-    unsafe { pointer.cast::<Message>().as_ref() }
+pub fn message(message: Option<&pgque_message>) -> Option<&Message> {
+    // SAFETY: whoever made the `pgque_message` keeps its content alive for as long.
+    message.and_then(|message| unsafe { message.content.as_ref() })
 }
 
 /// The value behind its name in C.
@@ -232,16 +234,38 @@ pub fn value<'a>(pointer: *const pgque_value) -> Option<&'a Value> {
 }
 
 /// Calls a consumer's handler and takes its verdict.
-pub fn call_handler(
-    handler: Handler,
-    number: i64,
-    message: *const pgque_message,
-    user_data: *mut c_void,
-) -> pgque_verdict {
+pub fn call_handler(handler: Handler, number: usize, message: &pgque_message, user_data: &UserData) -> Option<Outcome> {
     let mut verdict = pgque_verdict::default();
     // SAFETY: by the contract a function of this type; what it is given lives until it returns.
-    unsafe { handler(number, message, &raw mut verdict, user_data) };
-    verdict
+    unsafe { handler(number as i64, message, &raw mut verdict, user_data.pointer) };
+    verdict.0
+}
+
+/// Calls a handler of whole batches.
+pub fn call_batch_handler(handler: BatchHandler, batch: &pgque_batch, user_data: &UserData) {
+    // SAFETY: by the contract a function of this type; what it is given lives until it returns.
+    unsafe { handler(batch, user_data.pointer) }
+}
+
+/// Asks the caller's function what becomes of a failed message.
+pub fn call_on_failure(callback: OnFailure, attempt: i64, error: &str, user_data: &UserData) -> Option<Outcome> {
+    let (error, mut verdict) = (c_string(error), pgque_verdict::default());
+    // SAFETY: by the contract a function of this type; what it is given lives until it returns.
+    unsafe { callback(attempt, error.as_ptr(), &raw mut verdict, user_data.pointer) };
+    verdict.0
+}
+
+/// Tells the caller's function of a message that is about to be handled.
+pub fn call_before(callback: Before, message: &Message, user_data: &UserData) {
+    // SAFETY: by the contract a function of this type; what it is given lives until it returns.
+    unsafe { callback(&pgque_message::new(message, None), user_data.pointer) }
+}
+
+/// Tells the caller's function of a message that was handled.
+pub fn call_after(callback: After, message: &Message, outcome: &CStr, seconds: f64, user_data: &UserData) {
+    let message = pgque_message::new(message, None);
+    // SAFETY: by the contract a function of this type; what it is given lives until it returns.
+    unsafe { callback(&message, outcome.as_ptr(), seconds, user_data.pointer) }
 }
 
 /// Runs a statement by the caller's function. All texts are without NUL, for core has refused those.

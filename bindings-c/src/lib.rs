@@ -16,6 +16,12 @@ mod verdict;
 
 mod consumer;
 
+mod batch;
+
+mod hooks;
+
+mod stats;
+
 mod ticker;
 
 mod admin;

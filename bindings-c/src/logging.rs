@@ -46,7 +46,7 @@ pub extern "C" fn pgque_set_log(
             logging::set_sink(None, LevelFilter::Off);
             return Ok(());
         };
-        let filter = filter(door, level)?;
+        let filter = known_level(door, level)?.to_level_filter();
         let sink = move |level: Level, logger: &str, line: &str| {
             call_log(callback, level as i32, logger, line, &user_data);
         };
@@ -55,8 +55,18 @@ pub extern "C" fn pgque_set_log(
     })
 }
 
-fn filter(door: Door, level: i32) -> Result<LevelFilter> {
-    let known = Level::iter().find(|known| *known as i32 == level);
+/// Writes a line as the library writes its own, for wrappers that call handlers themselves. `level` is one of
+/// `PGQUE_LOG_*`, `logger` for instance `pgque.consumer.<name>`. Any thread; may call the callback of `pgque_set_log`.
+#[unsafe(no_mangle)]
+pub extern "C" fn pgque_log(level: i32, logger: *const c_char, line: *const c_char) -> Option<Box<pgque_error>> {
+    door("log", |door| {
+        let (logger, line) = (door.text(logger, "logger")?, door.text(line, "line")?);
+        log::log!(target: logger, known_level(door, level)?, "{line}");
+        Ok(())
+    })
+}
+
+fn known_level(door: Door, level: i32) -> Result<Level> {
     let unknown = || Error::invalid(door.0, format!("level must be one of PGQUE_LOG_…, got {level}"));
-    known.map(|level| level.to_level_filter()).ok_or_else(unknown)
+    Level::iter().find(|known| *known as i32 == level).ok_or_else(unknown)
 }

@@ -3,8 +3,9 @@
 use std::ffi::c_char;
 use std::ptr;
 
-use pgque::{Event, Message, Notification, Payload, Result};
+use pgque::{Client, Event, Message, Notification, Payload, Result};
 
+use crate::client::pgque_client;
 use crate::error::pgque_error;
 use crate::ffi::{self, Door, Failure, door, put, put_sized};
 
@@ -33,29 +34,42 @@ impl pgque_bytes {
 
 /// One event as a consumer receives it. Belongs to the messages or the batch that it came from.
 pub struct pgque_message {
-    /// Never made: a pointer to it is one to core's message, without a copy.
-    _opaque: (),
+    /// Core's message, without a copy: whoever makes this keeps it alive for as long.
+    pub content: *const Message,
+    client: Option<pgque_client>,
 }
 
 impl pgque_message {
-    pub fn of(message: &Message) -> *const pgque_message {
-        ptr::from_ref(message).cast()
+    /// `client` is that of the transaction, in transactional mode.
+    pub fn new(content: &Message, client: Option<&Client>) -> pgque_message {
+        pgque_message { content, client: client.cloned().map(pgque_client::lent) }
     }
 }
 
 /// The messages of one batch. Any thread may read them.
-pub struct pgque_messages(pub Vec<Message>);
+pub struct pgque_messages {
+    views: Vec<pgque_message>,
+    /// What the views point to.
+    _contents: Vec<Message>,
+}
+
+impl pgque_messages {
+    pub fn new(contents: Vec<Message>) -> pgque_messages {
+        let views = contents.iter().map(|message| pgque_message::new(message, None)).collect();
+        pgque_messages { views, _contents: contents }
+    }
+}
 
 /// How many messages; 0 for NULL. Never blocks.
 #[unsafe(no_mangle)]
 pub extern "C" fn pgque_messages_count(messages: Option<&pgque_messages>) -> usize {
-    messages.map_or(0, |m| m.0.len())
+    messages.map_or(0, |m| m.views.len())
 }
 
 /// One message, or NULL beyond the last. Lives as long as the messages. Never blocks.
 #[unsafe(no_mangle)]
 pub extern "C" fn pgque_messages_get(messages: Option<&pgque_messages>, index: usize) -> *const pgque_message {
-    messages.and_then(|m| m.0.get(index)).map_or(ptr::null(), pgque_message::of)
+    messages.and_then(|m| m.views.get(index)).map_or(ptr::null(), ptr::from_ref)
 }
 
 /// Frees the messages and with them every view into them. NULL is fine. Never blocks.
@@ -66,49 +80,57 @@ pub extern "C" fn pgque_messages_free(messages: Option<Box<pgque_messages>>) {
 
 /// Unique within the queue; kept when the message is retried. 0 for NULL. Never blocks.
 #[unsafe(no_mangle)]
-pub extern "C" fn pgque_message_id(message: *const pgque_message) -> i64 {
+pub extern "C" fn pgque_message_id(message: Option<&pgque_message>) -> i64 {
     ffi::message(message).map_or(0, |m| m.msg_id)
 }
 
 /// The batch to acknowledge. 0 for NULL. Never blocks.
 #[unsafe(no_mangle)]
-pub extern "C" fn pgque_message_batch_id(message: *const pgque_message) -> i64 {
+pub extern "C" fn pgque_message_batch_id(message: Option<&pgque_message>) -> i64 {
     ffi::message(message).map_or(0, |m| m.batch_id)
 }
 
 /// The type; NULL when the producer stored NULL. A view into the message. Never blocks.
 #[unsafe(no_mangle)]
-pub extern "C" fn pgque_message_type(message: *const pgque_message) -> pgque_bytes {
+pub extern "C" fn pgque_message_type(message: Option<&pgque_message>) -> pgque_bytes {
     text(message, |m| m.event_type.as_deref())
 }
 
 /// The stored text, usually JSON; NULL for SQL NULL. A view into the message. Never blocks.
 #[unsafe(no_mangle)]
-pub extern "C" fn pgque_message_payload(message: *const pgque_message) -> pgque_bytes {
+pub extern "C" fn pgque_message_payload(message: Option<&pgque_message>) -> pgque_bytes {
     text(message, |m| m.payload.as_deref())
 }
 
 /// `extra1` to `extra4` by its number from 1; NULL for SQL NULL or another number. A view into the message. Never
 /// blocks.
 #[unsafe(no_mangle)]
-pub extern "C" fn pgque_message_extra(message: *const pgque_message, number: usize) -> pgque_bytes {
+pub extern "C" fn pgque_message_extra(message: Option<&pgque_message>, number: usize) -> pgque_bytes {
     text(message, |m| m.extra.get(number.checked_sub(1)?)?.as_deref())
 }
 
 /// How often the message was retried; false, and nothing written, on its first delivery. Never blocks.
 #[unsafe(no_mangle)]
-pub extern "C" fn pgque_message_retry_count(message: *const pgque_message, retry_count: *mut i32) -> bool {
+pub extern "C" fn pgque_message_retry_count(message: Option<&pgque_message>, retry_count: *mut i32) -> bool {
     let count = ffi::message(message).and_then(|m| m.retry_count);
     count.inspect(|n| put(retry_count, *n)).is_some()
 }
 
 /// When the producing transaction began, in microseconds since 1970. 0 for NULL. Never blocks.
 #[unsafe(no_mangle)]
-pub extern "C" fn pgque_message_created_at_us(message: *const pgque_message) -> i64 {
+pub extern "C" fn pgque_message_created_at_us(message: Option<&pgque_message>) -> i64 {
     ffi::message(message).map_or(0, |m| m.created_at.as_unix_micros())
 }
 
-fn text(message: *const pgque_message, field: impl FnOnce(&Message) -> Option<&str>) -> pgque_bytes {
+/// In transactional mode, the client of the transaction that the effects of the message's handler belong to; NULL
+/// otherwise, and in hooks. Begin, commit, rollback and close answer `conflict`. Belongs to the message, and is for
+/// use until its handler returns, or the message is judged; never to be freed. Never blocks.
+#[unsafe(no_mangle)]
+pub extern "C" fn pgque_message_client(message: Option<&pgque_message>) -> *const pgque_client {
+    message.and_then(|m| m.client.as_ref()).map_or(ptr::null(), ptr::from_ref)
+}
+
+fn text(message: Option<&pgque_message>, field: impl FnOnce(&Message) -> Option<&str>) -> pgque_bytes {
     pgque_bytes::text(ffi::message(message).and_then(field))
 }
 
@@ -133,7 +155,7 @@ pub struct pgque_message_fields {
 /// as long as the message. Never blocks.
 #[unsafe(no_mangle)]
 pub extern "C" fn pgque_message_view(
-    message: *const pgque_message,
+    message: Option<&pgque_message>,
     fields: *mut pgque_message_fields,
     fields_size: usize,
 ) -> bool {

@@ -86,9 +86,24 @@ pub extern "C" fn pgque_options_new() -> Box<pgque_options> {
 /// Sets an option, with times in seconds; a later value of the same name replaces an earlier one. Whether the name
 /// exists and the value fits is told by the function that is given the options. Never blocks.
 ///
-/// Consumer: `poll_interval`, `max_messages`, `retry_after`, `unknown_handler_policy` (`nack` or `ack`),
-/// `subconsumer`, `dead_interval`. Ticker: `tick_interval`, `tick_interval_max`, `retry_interval`,
-/// `maint_interval`, `standby_interval`.
+/// Of a consumer:
+/// - `poll_interval`: how long to wait for a notification before looking anyway; 30.
+/// - `max_messages`: the largest batch to accept, a larger one is `overflow`; 2147483647, which is no limit.
+/// - `page_size`: how many messages of a large batch are held at once, 1 to 10000; 5000.
+/// - `retry_after`: the delay of a failed message, seconds or interval text; 60.
+/// - `retry_backoff`: `fixed`, or `exponential`, by which the delay doubles with each attempt, less jitter; `fixed`.
+/// - `retry_after_max`: the longest delay of exponential back-off; 3600.
+/// - `unknown_handler_policy`: `nack` or `ack` what has no handler; `nack`.
+/// - `subconsumer`: the name of this worker among those that share the consumer, `auto` makes one up; none.
+/// - `dead_interval`: take over the batch of a worker that was silent for so long, seconds or interval text; never.
+/// - `concurrency`: how many handlers run at once, 1 to 1000; 1.
+/// - `ordered_by`: `type`, or `extra1` to `extra4`, by which messages keep their order among several handlers; none.
+/// - `stop_policy`: what a stop does with the batch in hand: `drain` it, or `handback` what no handler has yet; `drain`.
+/// - `stop_timeout`: how long a stop waits for the batch in hand; what is not done by then goes back; no limit.
+/// - `transactional`: `true` has receive, handlers and acknowledgement be one transaction; `false`.
+/// - `ticker`: `true` runs a ticker beside the consumer, which needs the role `pgque_admin`; `false`.
+///
+/// Of a ticker: `tick_interval`, `tick_interval_max`, `retry_interval`, `maint_interval`, `standby_interval`.
 #[unsafe(no_mangle)]
 pub extern "C" fn pgque_options_set(
     options: Option<&mut pgque_options>,

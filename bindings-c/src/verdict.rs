@@ -2,7 +2,7 @@
 
 use std::ffi::c_char;
 
-use pgque::{Result, Verdict};
+use pgque::{Outcome, Result, Verdict};
 
 use crate::error::pgque_error;
 use crate::ffi::{Door, Failure, door};
@@ -74,6 +74,10 @@ impl Door {
     pub fn dead(self, reason: *const c_char) -> Result<Verdict> {
         Ok(Verdict::Dead { reason: self.maybe_text(reason, "reason")?.map(str::to_owned) })
     }
+
+    pub fn failed(self, error: *const c_char) -> Result<Outcome> {
+        Ok(Outcome::Failed { error: self.text(error, "error")?.to_owned() })
+    }
 }
 
 /// Frees verdicts. NULL is fine. Never blocks.
@@ -84,12 +88,12 @@ pub extern "C" fn pgque_verdicts_free(verdicts: Option<Box<pgque_verdicts>>) {
 
 /// The verdict of a handler on its message. Lives until the handler returns; only the handler's thread may use it.
 #[derive(Default)]
-pub struct pgque_verdict(pub Option<Verdict>);
+pub struct pgque_verdict(pub Option<Outcome>);
 
 /// The message is done. Never blocks.
 #[unsafe(no_mangle)]
 pub extern "C" fn pgque_verdict_ack(verdict: Option<&mut pgque_verdict>) -> Option<Box<pgque_error>> {
-    decide("verdict_ack", verdict, |_| Ok(Verdict::Ack))
+    decide("verdict_ack", verdict, |_| Ok(Verdict::Ack.into()))
 }
 
 /// Deliver the message again after a delay; `pgque_interval_none()` is the consumer's `retry_after`. `reason` may be
@@ -100,7 +104,7 @@ pub extern "C" fn pgque_verdict_retry(
     after: pgque_interval,
     reason: *const c_char,
 ) -> Option<Box<pgque_error>> {
-    decide("verdict_retry", verdict, |door| door.retry(after, reason))
+    decide("verdict_retry", verdict, |door| door.retry(after, reason).map(Outcome::from))
 }
 
 /// Dead-letter the message now. `reason` may be NULL. Never blocks.
@@ -109,13 +113,23 @@ pub extern "C" fn pgque_verdict_dead(
     verdict: Option<&mut pgque_verdict>,
     reason: *const c_char,
 ) -> Option<Box<pgque_error>> {
-    decide("verdict_dead", verdict, |door| door.dead(reason))
+    decide("verdict_dead", verdict, |door| door.dead(reason).map(Outcome::from))
+}
+
+/// The handler failed: the error is logged and becomes the reason, and `retry_after` and `retry_backoff`, or the
+/// callback of `pgque_consumer_on_failure`, say when the message comes again. Never blocks.
+#[unsafe(no_mangle)]
+pub extern "C" fn pgque_verdict_fail(
+    verdict: Option<&mut pgque_verdict>,
+    error: *const c_char,
+) -> Option<Box<pgque_error>> {
+    decide("verdict_fail", verdict, |door| door.failed(error))
 }
 
 fn decide(
     op: &'static str,
     verdict: Option<&mut pgque_verdict>,
-    decide: impl FnOnce(Door) -> Result<Verdict>,
+    decide: impl FnOnce(Door) -> Result<Outcome>,
 ) -> Failure {
     door(op, |door| {
         door.required(verdict, "verdict")?.0 = Some(decide(door)?);

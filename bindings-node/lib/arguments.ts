@@ -78,8 +78,8 @@ export function options(op: string, value: unknown, known: readonly string[]): R
 export function namedOptions(op: string, given: Record<string, unknown>): { name: string; value: string }[] {
   const pairs = Object.entries(given).filter(([, value]) => value !== undefined && value !== null)
   return pairs.map(([name, value]) => {
-    if (typeof value !== 'number' && typeof value !== 'string')
-      refuse(op, name, 'a number or a string', value)
+    if (typeof value !== 'number' && typeof value !== 'string' && typeof value !== 'boolean')
+      refuse(op, name, 'a number, a string, true or false', value)
     const snake = name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)
     return { name: snake, value: text(op, name, String(value)) }
   })

@@ -1,6 +1,6 @@
 import * as args from './arguments'
 import type { Interval, Parameter } from './arguments'
-import { guard, invalid } from './errors'
+import { guard, invalid, localError } from './errors'
 import { foreignClient, onConnection, type Queryable } from './foreign'
 import { Message, messages } from './message'
 import * as native from './native'
@@ -45,6 +45,8 @@ export interface Capabilities {
   finish: boolean
   /** The engine can tick every queue with new events. */
   tickerPending: boolean
+  /** The engine hands a large batch out in pages. */
+  pages: boolean
 }
 
 export interface Notification {
@@ -62,6 +64,11 @@ export interface Replayed {
 /** Any JSON-able value; a string is JSON text; `text(…)` is stored as it is. */
 export type Payload = unknown
 
+/** How long a client that is lent to a handler may be used. */
+export interface Lease {
+  over: boolean
+}
+
 /**
  * Connects with a connection string of libpq, as URI (`postgresql://…`) or keywords (`host=… dbname=…`).
  *
@@ -78,6 +85,7 @@ export async function connect(dsn: string, options?: ConnectOptions): Promise<Cl
 export class Client {
   readonly #native: native.NativeClient
   readonly #connection: Queryable | null
+  readonly #lease: Lease | null
 
   /**
    * A client on a node-postgres connection of yours: every call is part of whatever transaction is open there.
@@ -85,8 +93,9 @@ export class Client {
    */
   constructor(connection: Queryable)
   /** @internal */
-  constructor(connection: native.NativeClient)
-  constructor(connection: Queryable | native.NativeClient) {
+  constructor(connection: native.NativeClient, lease?: Lease)
+  constructor(connection: Queryable | native.NativeClient, lease: Lease | null = null) {
+    this.#lease = lease
     if (connection instanceof native.NativeClient) {
       this.#native = connection
       this.#connection = null
@@ -108,7 +117,14 @@ export class Client {
   }
 
   /** Makes a call, with all its errors turned into ours. */
-  #call<T>(op: string, make: (native: native.NativeClient) => Promise<T>): Promise<T> {
+  async #call<T>(op: string, make: (native: native.NativeClient) => Promise<T>): Promise<T> {
+    if (this.#lease?.over) {
+      throw localError(
+        'closed',
+        op,
+        'this client was for one call of a handler, which is over; connect one of your own',
+      )
+    }
     if (this.#connection === null) return guard(op, () => make(this.#native))
     return onConnection(op, this.#connection, () => make(this.#native))
   }
@@ -117,8 +133,9 @@ export class Client {
     return new ResultSet(await this.#call(op, make))
   }
 
-  /** Closes the connection; one of yours stays open. Twice is fine. */
+  /** Closes the connection; one of yours, or of the consumer, stays open. Twice is fine. */
   async close(): Promise<void> {
+    if (this.#lease) return
     await this.#call('close', (n) => n.close())
   }
 

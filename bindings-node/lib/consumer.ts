@@ -2,11 +2,18 @@ import { inspect } from 'node:util'
 
 import * as args from './arguments'
 import type { Interval } from './arguments'
-import { guard, guardSync, invalid, localError } from './errors'
-import { log } from './logger'
-import { Message } from './message'
-import { NativeConsumer, verdictCodes, type NativeBatch, type VerdictDetail } from './native'
-import { ack, retry, Verdict } from './verdict'
+import { guard, guardSync, invalid } from './errors'
+import {
+  Handling,
+  type AfterMessage,
+  type BatchHandler,
+  type BeforeMessage,
+  type Callbacks,
+  type FailureCallback,
+  type Handler,
+} from './handling'
+import { Timestamp } from './message'
+import { NativeConsumer } from './native'
 
 export interface ConsumerOptions {
   queue: string
@@ -14,16 +21,43 @@ export interface ConsumerOptions {
   name: string
   /** Seconds to wait for a notification before looking anyway. Default 30. */
   pollInterval?: number
-  /** The largest batch to accept; a larger one is an overflow error. Default 2147483647. */
+  /**
+   * The largest batch to accept; a larger one is an overflow error. Default 2147483647, which is no limit: a large
+   * batch is then read in pages, where the engine has them.
+   */
   maxMessages?: number
+  /** How many messages of a large batch are held at once, 1 to 10000. Default 5000. */
+  pageSize?: number
   /** The delay of a failed message. Default 60 seconds. */
   retryAfter?: Interval
+  /**
+   * `exponential`: the delay doubles with each attempt, up to `retryAfterMax`, less a random part of up to a half.
+   * Default `fixed`.
+   */
+  retryBackoff?: 'fixed' | 'exponential'
+  /** The longest delay of exponential back-off, in seconds. Default 3600. */
+  retryAfterMax?: number
   /** What becomes of a message whose type has no handler. Default `nack`. */
   unknownHandlerPolicy?: 'nack' | 'ack'
-  /** The name of this worker among those that share the consumer. Default none: not cooperative. */
+  /**
+   * The name of this worker among those that share the consumer; `auto` makes one up, and gives it up again on stop.
+   * Default none: not cooperative.
+   */
   subconsumer?: string
   /** Take over the batch of a worker that was silent for so long. Default never. */
   deadInterval?: Interval
+  /** How many handlers run at once, each with a message of its own, 1 to 1000. Default 1. */
+  concurrency?: number
+  /** Keep the order of messages of one key, while `concurrency` handlers run. Default none. */
+  orderedBy?: 'type' | 'extra1' | 'extra2' | 'extra3' | 'extra4'
+  /** What `stop` does with the batch in hand: handles it, or hands back what is not begun. Default `drain`. */
+  stopPolicy?: 'drain' | 'handback'
+  /** Seconds that `stop` waits for the batch in hand; what is not done by then goes back. Default without limit. */
+  stopTimeout?: number
+  /** Receive, handlers and acknowledgement are one transaction, and handlers are given its client. Default false. */
+  transactional?: boolean
+  /** Run a ticker beside the consumer, which needs the role `pgque_admin`. Default false. */
+  ticker?: boolean
 }
 
 export interface RunOptions {
@@ -31,30 +65,60 @@ export interface RunOptions {
   signal?: AbortSignal
 }
 
-/**
- * Handles a message; may be async. What it throws has the message delivered again, with the error's text as the
- * reason. `retry(…)` and `dead(…)` say more; any other result means done.
- */
-export type Handler = (message: Message) => unknown
+/** Counts since the consumer was made, and the newest readings of what goes up and down. */
+export interface Stats {
+  batches: number
+  received: number
+  /** Messages that are done. */
+  handled: number
+  /** Messages whose handler failed, whatever became of them. */
+  failed: number
+  /** Messages that go to the retry queue. */
+  retried: number
+  /** Messages that go to the dead letters at once. */
+  dead: number
+  /** Messages that went back unhandled, or whose handlers were still running, at a stop. */
+  handedBack: number
+  /** Connections made after the first. */
+  reconnects: number
+  /** Messages in the newest batch or page. */
+  batchSize: number
+  /** Time in handlers, summed over all of them. */
+  handlerSeconds: number
+  /** Events between the newest batch and the newest tick, looked at every ten seconds; 0 once there is nothing. */
+  lagEvents: number
+  /** Age of the newest message of the newest batch when it arrived; 0 once there is nothing. */
+  lagSeconds: number
+}
 
-/** A large batch is handed to the handlers in pieces of this many messages. */
-const WINDOW = 1000
-/** How long handlers that never wait may hold up timers, signals and everything else. */
-const TURN_MS = 20
-
-const CODES = verdictCodes()
+/** How a consumer fares. */
+export interface Health {
+  /**
+   * `standby`: another one of this name is at work; `retrying`: waits after a failure. A later version may know
+   * others.
+   */
+  status: 'stopped' | 'connecting' | 'retrying' | 'standby' | 'idle' | 'handling' | (string & {})
+  /** Whether the loop works: it waits for messages, for its turn, or handles some. */
+  alive: boolean
+  /** Since when the status holds. */
+  since: Timestamp
+  /** The newest failure of the loop, and its time, else null. Handlers' failures are only counted. */
+  lastError: string | null
+  lastErrorAt: Timestamp | null
+}
 
 /**
  * Receives batches, calls the handler of each message's type, and finishes the batches.
  *
  * Delivery is at least once: a batch that was not finished, for whatever reason, comes again. A lost connection is
- * replaced for as long as it takes; errors that time cannot mend end the run.
+ * replaced for as long as it takes; errors that time cannot mend end the run. Of several consumers of one name, in
+ * whatever processes, one works and the others stand by.
  */
 export class Consumer {
   readonly #native: NativeConsumer
   readonly #logger: string
-  readonly #handlers: Handler[] = []
-  #running = false
+  readonly #callbacks: Callbacks = { handlers: [] }
+  readonly #ordered: boolean
 
   /** Connects only when run. */
   constructor(dsn: string, options: ConsumerOptions) {
@@ -64,14 +128,43 @@ export class Consumer {
     const names = [args.text(op, 'queue', queue), args.text(op, 'name', name)] as const
     this.#native = guardSync(op, () => new NativeConsumer(target, ...names, args.namedOptions(op, rest)))
     this.#logger = `pgque.consumer.${names[1]}`
+    this.#ordered = (rest.orderedBy ?? null) !== null
   }
 
   /** Names the handler of a type, `*` for all that have none of their own. A second one replaces the first. */
   on(type: string, handler: Handler): this {
-    if (typeof handler !== 'function')
-      throw invalid('on', `handler must be a function, got ${inspect(handler)}`)
+    callable('on', 'handler', handler)
     const eventType = args.text('on', 'type', type)
-    this.#handlers[guardSync('on', () => this.#native.on(eventType))] = handler
+    this.#callbacks.handlers[guardSync('on', () => this.#native.on(eventType))] = handler
+    return this
+  }
+
+  /** Names the handler that gets whole batches, in place of handlers by type. A second one replaces the first. */
+  onBatch(handler: BatchHandler): this {
+    callable('on_batch', 'handler', handler)
+    guardSync('on_batch', () => this.#native.onBatch())
+    this.#callbacks.batch = handler
+    return this
+  }
+
+  /** Names the callback that decides on failures. A second one replaces the first. */
+  onFailure(callback: FailureCallback): this {
+    this.#callbacks.failure = callable('on_failure', 'callback', callback)
+    return this
+  }
+
+  /**
+   * Names what is called, and awaited, before each message that a handler gets, in the asynchronous context of the
+   * handler: `AsyncLocalStorage.enterWith` reaches it. What it throws is logged and changes nothing.
+   */
+  beforeMessage(hook: BeforeMessage): this {
+    this.#callbacks.before = callable('before_message', 'hook', hook)
+    return this
+  }
+
+  /** The same after each message that a handler had, with what came of it and the seconds that it took. */
+  afterMessage(hook: AfterMessage): this {
+    this.#callbacks.after = callable('after_message', 'hook', hook)
     return this
   }
 
@@ -82,100 +175,57 @@ export class Consumer {
    */
   async run(options?: RunOptions): Promise<void> {
     const signal = signalOf(options)
-    if (this.#running) throw localError('conflict', 'run', 'this consumer is running already')
     if (signal?.aborted) return
+    guardSync('run', () => this.#native.beginRun())
     const stop = () => this.stop()
-    this.#running = true
     signal?.addEventListener('abort', stop)
     try {
       await this.#loop()
     } finally {
       signal?.removeEventListener('abort', stop)
       await guard('run', () => this.#native.close())
-      this.#running = false
     }
   }
 
-  /** Ends the run: at once if it waits, else after the batch in hand. Before a run, the next one ends at once. */
+  /**
+   * Ends the run: at once if it waits, else as `stopPolicy` and `stopTimeout` say. Before a run, the next one ends at
+   * once. A second call forces: nothing more is handled, and no handler waited for.
+   */
   stop(): void {
     this.#native.stop()
   }
 
+  /** Counters, readable at any time. */
+  stats(): Stats {
+    return guardSync('stats', () => this.#native.stats())
+  }
+
+  /** Whether the loop is alive, since when, and its last error; readable at any time. */
+  health(): Health {
+    const { since, lastErrorAt, ...facts } = guardSync('health', () => this.#native.health())
+    const failedAt = lastErrorAt === null ? null : new Timestamp(lastErrorAt)
+    return { ...facts, since: new Timestamp(since), lastErrorAt: failedAt }
+  }
+
   async #loop(): Promise<void> {
+    let handling: Handling | undefined
+    // Once for the run: waiting anew for each batch would leave a promise behind each time.
+    const overdue = guard('run', () => this.#native.overdue())
+    void overdue.catch(() => {}).then(() => handling?.giveUp())
     for (;;) {
-      const batch = await guard('run', () => this.#native.next())
+      const batch = await guard('run', () => this.#native.nextBatch())
       if (!batch) return
-      const codes = new Uint8Array(batch.length)
-      const details: VerdictDetail[] = []
-      await this.#judge(batch, codes, details)
-      await guard('run', () => this.#native.finish(batch, codes, details))
-    }
-  }
-
-  async #judge(batch: NativeBatch, codes: Uint8Array, details: VerdictDetail[]): Promise<void> {
-    const routes = batch.handlers()
-    let turn = performance.now()
-    for (let start = 0; start < routes.length; start += WINDOW) {
-      const columns = batch.columns(start, start + WINDOW)
-      for (let row = 0; row < columns.payloads.length; row++) {
-        const index = start + row
-        const handler = this.#handlers[routes[index]]
-        if (handler === undefined) continue
-        const { verdict, after, reason } = await this.#handle(handler, new Message(columns, row))
-        codes[index] = CODES[verdict]
-        if (after !== undefined || reason !== undefined) details.push({ index, after, reason })
-        if (performance.now() - turn > TURN_MS) {
-          await new Promise((resolve) => setImmediate(resolve))
-          turn = performance.now()
-        }
-      }
-    }
-  }
-
-  async #handle(handler: Handler, message: Message): Promise<Verdict> {
-    try {
-      const outcome = await handler(message)
-      return outcome instanceof Verdict ? checked(outcome) : DONE
-    } catch (error) {
-      log('error', this.#logger, `handler failed for msg_id=${message.msgId}, nacking: ${shown(error)}`)
-      return retry({ reason: reasonOf(error) })
+      handling = new Handling(this.#native, batch, this.#callbacks, this.#logger, this.#ordered)
+      await handling.run()
+      await guard('run', () => this.#native.finish(batch))
     }
   }
 }
 
-const DONE = ack()
-
-/** A verdict that cannot be understood is the handler's failure. */
-function checked(verdict: Verdict): Verdict {
-  const after = args.maybeInterval('run', 'after', verdict.after)
-  const reason = args.maybeText('run', 'reason', verdict.reason) ?? undefined
-  return new Verdict(verdict.verdict, after, reason)
+function callable<T>(op: string, name: string, value: T): T {
+  if (typeof value !== 'function') throw invalid(op, `${name} must be a function, got ${inspect(value)}`)
+  return value
 }
-
-function reasonOf(error: unknown): string {
-  try {
-    const text =
-      error instanceof Error
-        ? error.message || error.name
-        : typeof error === 'string'
-          ? error
-          : inspect(error)
-    return String(text).toWellFormed()
-  } catch {
-    return UNREADABLE
-  }
-}
-
-function shown(error: unknown): string {
-  try {
-    return inspect(error)
-  } catch {
-    return UNREADABLE
-  }
-}
-
-/** What was thrown has getters that throw themselves; that must not end the run. */
-const UNREADABLE = 'an error that cannot be read'
 
 export function signalOf(options: unknown): AbortSignal | undefined {
   const { signal } = args.options('run', options, ['signal'])

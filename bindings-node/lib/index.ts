@@ -15,7 +15,7 @@ export type {
   SendOptions,
 } from './client'
 export { Consumer } from './consumer'
-export type { ConsumerOptions, Handler, RunOptions } from './consumer'
+export type { ConsumerOptions, Health, RunOptions, Stats } from './consumer'
 export {
   PgqueBatchNotFoundError,
   PgqueClosedError,
@@ -36,6 +36,17 @@ export {
 } from './errors'
 export type { ErrorFacts, ErrorKind } from './errors'
 export type { Queryable } from './foreign'
+export type {
+  AfterMessage,
+  BatchAnswer,
+  BatchHandler,
+  BatchVerdict,
+  BeforeMessage,
+  FailureAnswer,
+  FailureCallback,
+  Handler,
+  Outcome,
+} from './handling'
 export { setLogger } from './logger'
 export type { Logger, LogLevel } from './logger'
 export { Message, Timestamp } from './message'

@@ -5,12 +5,12 @@ use std::time::Duration;
 use napi::bindgen_prelude::{BigInt, Either, Null, PromiseRaw};
 use napi::{Env, Result};
 use napi_derive::napi;
-use pgque::{Event, Payload, Payloads, ResultSet, Settings, Verdict, runtime};
+use pgque::{Event, Payload, Payloads, ResultSet, Settings, runtime};
 
 use crate::error::to_js;
 use crate::message::Columns;
 use crate::promise::promise;
-use crate::value::{RawResultSet, Span, id, interval};
+use crate::value::{RawResultSet, Span, id, interval, verdict};
 
 /// A promise that lives as long as the call's environment.
 type Promise<'env, T> = Result<PromiseRaw<'env, T>>;
@@ -27,6 +27,7 @@ pub struct Capabilities {
     pub server_version: i64,
     pub finish: bool,
     pub ticker_pending: bool,
+    pub pages: bool,
 }
 
 /// A NOTIFY that arrived.
@@ -141,6 +142,7 @@ impl Client {
             server_version: c.server_version,
             finish: c.finish,
             ticker_pending: c.ticker_pending,
+            pages: c.pages,
         })
     }
 
@@ -312,7 +314,8 @@ impl Client {
     #[napi(catch_unwind)]
     pub fn finish<'env>(&self, env: &'env Env, batch_id: BigInt, verdicts: Vec<MessageVerdict>) -> Promise<'env, i64> {
         let (client, batch_id) = (self.0.clone(), id(batch_id));
-        let verdicts = verdicts.into_iter().map(verdict).collect::<pgque::Result<Vec<_>>>().map_err(to_js)?;
+        let named = |v: MessageVerdict| Ok((id(v.msg_id), verdict("finish", &v.verdict, v.after, v.reason)?));
+        let verdicts = verdicts.into_iter().map(named).collect::<pgque::Result<Vec<_>>>().map_err(to_js)?;
         promise(env, async move { client.finish(batch_id, &verdicts).await }, |n| n)
     }
 
@@ -451,18 +454,4 @@ impl Client {
 
 fn maybe_id(id: Option<i64>) -> MaybeId {
     id.map_or(Either::B(Null), |id| Either::A(BigInt::from(id)))
-}
-
-fn verdict(named: MessageVerdict) -> pgque::Result<(i64, Verdict)> {
-    let MessageVerdict { msg_id, verdict, after, reason } = named;
-    let verdict = match verdict.as_str() {
-        "ack" => Verdict::Ack,
-        "retry" => Verdict::Retry { after: after.map(interval), reason },
-        "dead" => Verdict::Dead { reason },
-        other => {
-            let message = format!("a verdict is 'ack', 'retry' or 'dead', not '{other}'");
-            return Err(pgque::Error::invalid("finish", message));
-        }
-    };
-    Ok((id(msg_id), verdict))
 }

@@ -1,46 +1,27 @@
-//! The consumer's loop by single steps; `lib/consumer.ts` calls the handlers in between.
+//! The consumer's loop by single steps; `lib/handling.ts` calls the handlers in between.
 
-use std::sync::Arc;
+use std::pin::pin;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use napi::bindgen_prelude::{Int32Array, PromiseRaw, Uint8Array};
+use futures_util::future::select;
+use napi::bindgen_prelude::{Int32Array, PromiseRaw};
 use napi::{Env, Result};
 use napi_derive::napi;
-use pgque::{ConsumerOptions, Next, Settings, Verdict, runtime};
+use pgque::{ConsumerOptions, Message, Outcome, Settings, Verdict, runtime};
+use tokio::sync::oneshot;
 
+use crate::client::Client;
 use crate::error::to_js;
 use crate::message::Columns;
 use crate::promise::promise;
-use crate::value::{Span, interval};
+use crate::stats::{Health, Stats};
+use crate::value::{Span, verdict};
 
 /// An option by its name.
 #[napi(object)]
 pub struct OptionPair {
     pub name: String,
     pub value: String,
-}
-
-/// What a verdict other than a plain acknowledgement says beyond its code.
-#[napi(object)]
-pub struct VerdictDetail {
-    /// The position of the message in the batch.
-    pub index: u32,
-    pub after: Option<Span>,
-    pub reason: Option<String>,
-}
-
-/// The codes by which verdicts arrive, one byte for each message; anything else means none.
-#[napi(object, object_from_js = false)]
-pub struct VerdictCodes {
-    pub ack: u8,
-    pub retry: u8,
-    pub dead: u8,
-}
-
-const CODES: VerdictCodes = VerdictCodes { ack: 1, retry: 2, dead: 3 };
-
-#[napi(catch_unwind)]
-pub fn verdict_codes() -> VerdictCodes {
-    CODES
 }
 
 #[napi(js_name = "NativeBatch")]
@@ -51,6 +32,18 @@ impl Batch {
     #[napi(getter, catch_unwind)]
     pub fn length(&self) -> u32 {
         self.0.messages().len() as u32
+    }
+
+    /// How many lanes of handlers may run at once.
+    #[napi(getter, catch_unwind)]
+    pub fn lanes(&self) -> u32 {
+        self.0.lanes() as u32
+    }
+
+    /// In transactional mode, the client of the transaction.
+    #[napi(catch_unwind)]
+    pub fn client(&self) -> Option<Client> {
+        self.0.client().cloned().map(Client)
     }
 
     /// Some of the messages: a large batch is not copied whole.
@@ -67,10 +60,47 @@ impl Batch {
         let number = |i| self.0.handler(i).and_then(|n| i32::try_from(n).ok()).unwrap_or(-1);
         Int32Array::new((0..self.0.messages().len()).map(number).collect())
     }
+
+    /// The position of the next message, or null at the end of the lane. Before that, `done` is settled as handled:
+    /// in one call, for it is made for every message.
+    #[napi(catch_unwind, ts_args_type = "done: number | null")]
+    pub fn take(&self, done: Option<u32>) -> Option<u32> {
+        settle_done(&self.0, done);
+        self.0.take().map(|index| index as u32)
+    }
+
+    /// Settles a message with a verdict: `ack`, `retry` or `dead`.
+    #[napi(catch_unwind)]
+    pub fn settle(&self, index: u32, name: String, after: Option<Span>, reason: Option<String>) -> Result<()> {
+        self.0.settle(index as usize, verdict("run", &name, after, reason).map_err(to_js)?);
+        Ok(())
+    }
+
+    /// Settles a message whose handler failed.
+    #[napi(catch_unwind)]
+    pub fn fail(&self, index: u32, error: String) {
+        self.0.settle(index as usize, Outcome::Failed { error });
+    }
+
+    /// Which delivery of a message this is, from 1.
+    #[napi(catch_unwind)]
+    pub fn attempt(&self, index: u32) -> i64 {
+        self.0.messages().get(index as usize).map_or(1, Message::attempt)
+    }
+}
+
+fn settle_done(batch: &pgque::Batch, done: Option<u32>) {
+    if let Some(index) = done {
+        batch.settle(index as usize, Verdict::Ack);
+    }
 }
 
 #[napi(js_name = "NativeConsumer")]
-pub struct Consumer(pgque::Consumer);
+pub struct Consumer {
+    core: pgque::Consumer,
+    /// Ends the wait of `overdue` with the run, when dropped.
+    run: Mutex<Option<oneshot::Sender<()>>>,
+}
 
 #[napi]
 impl Consumer {
@@ -81,93 +111,114 @@ impl Consumer {
             parsed.set(&option.name, &option.value).map_err(to_js)?;
         }
         let settings = Settings::parse(&dsn).map_err(to_js)?;
-        pgque::Consumer::new(settings, parsed).map(Consumer).map_err(to_js)
+        let core = pgque::Consumer::new(settings, parsed).map_err(to_js)?;
+        Ok(Consumer { core, run: Mutex::default() })
     }
 
     /// The number of the handler for a type.
     #[napi(catch_unwind)]
-    pub fn on(&self, event_type: String) -> u32 {
-        self.0.on(&event_type) as u32
+    pub fn on(&self, event_type: String) -> Result<u32> {
+        self.core.on(&event_type).map(|number| number as u32).map_err(to_js)
+    }
+
+    #[napi(catch_unwind)]
+    pub fn on_batch(&self) -> Result<()> {
+        self.core.on_batch().map_err(to_js)
     }
 
     #[napi(catch_unwind)]
     pub fn stop(&self) {
-        self.0.stop();
+        self.core.stop();
+    }
+
+    #[napi(catch_unwind)]
+    pub fn stats(&self) -> Stats {
+        self.core.stats().into()
+    }
+
+    #[napi(catch_unwind)]
+    pub fn health(&self) -> Health {
+        self.core.health().into()
+    }
+
+    /// Begins a run, which `close` ends.
+    #[napi(catch_unwind)]
+    pub fn begin_run(&self) -> Result<()> {
+        self.core.begin_run().map_err(to_js)
+    }
+
+    /// Waits until running handlers are not waited for any more, or the run is over.
+    #[napi(catch_unwind)]
+    pub fn overdue<'env>(&self, env: &'env Env) -> Result<PromiseRaw<'env, ()>> {
+        let (sender, over) = oneshot::channel();
+        *self.run.lock().unwrap_or_else(PoisonError::into_inner) = Some(sender);
+        let consumer = self.core.clone();
+        let wait = async move {
+            select(pin!(consumer.overdue()), over).await;
+            Ok(())
+        };
+        promise(env, wait, |()| ())
     }
 
     /// The next batch, or null once stopped.
     #[napi(catch_unwind)]
-    pub fn next<'env>(&self, env: &'env Env) -> Result<PromiseRaw<'env, Option<Batch>>> {
-        let consumer = self.0.clone();
-        let next = async move {
-            loop {
-                match consumer.next(None).await? {
-                    Next::Batch(batch) => return Ok(Some(batch)),
-                    Next::Stopped => return Ok(None),
-                    Next::Idle => {}
-                }
-            }
-        };
-        promise(env, next, |batch| batch.map(Batch))
+    pub fn next_batch<'env>(&self, env: &'env Env) -> Result<PromiseRaw<'env, Option<Batch>>> {
+        let consumer = self.core.clone();
+        promise(env, async move { consumer.next_batch().await }, |batch| batch.map(Batch))
     }
 
-    /// Settles a batch: one code for each message, and the details of those that have any.
-    #[napi(catch_unwind)]
-    pub fn finish<'env>(
+    /// As the batch's own `take`, with what a transaction needs between two handlers.
+    #[napi(catch_unwind, ts_args_type = "batch: NativeBatch, done: number | null")]
+    pub fn take<'env>(
         &self,
         env: &'env Env,
         batch: &Batch,
-        codes: Uint8Array,
-        details: Vec<VerdictDetail>,
-    ) -> Result<PromiseRaw<'env, ()>> {
-        let (consumer, batch) = (self.0.clone(), batch.0.clone());
-        let verdicts = verdicts(&codes, details);
-        promise(env, async move { consumer.finish(&batch, verdicts).await }, |()| ())
+        done: Option<u32>,
+    ) -> Result<PromiseRaw<'env, Option<u32>>> {
+        let (consumer, batch) = (self.core.clone(), batch.0.clone());
+        let take = async move {
+            settle_done(&batch, done);
+            consumer.take(&batch).await
+        };
+        promise(env, take, |index| index.map(|index| index as u32))
     }
 
-    /// Gives up the connection, also after a loop that ended outside of `next`.
+    /// Takes all messages for the handler of batches; false if the consumer stops.
+    #[napi(catch_unwind)]
+    pub fn take_all<'env>(&self, env: &'env Env, batch: &Batch) -> Result<PromiseRaw<'env, bool>> {
+        let (consumer, batch) = (self.core.clone(), batch.0.clone());
+        promise(env, async move { consumer.take_all(&batch).await }, |taken| !taken.is_empty())
+    }
+
+    /// Finishes a batch as its messages were settled.
+    #[napi(catch_unwind)]
+    pub fn finish<'env>(&self, env: &'env Env, batch: &Batch) -> Result<PromiseRaw<'env, ()>> {
+        let (consumer, batch) = (self.core.clone(), batch.0.clone());
+        promise(env, async move { consumer.finish(&batch).await }, |()| ())
+    }
+
+    /// Ends the run and gives up the connection.
     #[napi(catch_unwind)]
     pub fn close<'env>(&self, env: &'env Env) -> Result<PromiseRaw<'env, ()>> {
-        let consumer = self.0.clone();
-        promise(
-            env,
-            async move {
-                consumer.close().await;
-                Ok(())
-            },
-            |()| (),
-        )
+        drop(self.run.lock().unwrap_or_else(PoisonError::into_inner).take());
+        let consumer = self.core.clone();
+        let close = async move {
+            consumer.close().await;
+            Ok(())
+        };
+        promise(env, close, |()| ())
     }
 }
 
 /// The thread of its handlers has ended: a heart-beat that went on would keep its batch from the other workers.
 impl Drop for Consumer {
     fn drop(&mut self) {
-        let consumer = self.0.clone();
+        let consumer = self.core.clone();
+        // The second time forces: nobody is left to handle what a stop would still wait for.
+        consumer.stop();
         consumer.stop();
         if let Ok(runtime) = runtime::handle() {
             runtime.spawn(async move { consumer.close().await });
         }
     }
-}
-
-fn verdicts(codes: &[u8], details: Vec<VerdictDetail>) -> Vec<Option<Verdict>> {
-    let plain = |code: &u8| match *code {
-        code if code == CODES.ack => Some(Verdict::Ack),
-        code if code == CODES.retry => Some(Verdict::Retry { after: None, reason: None }),
-        code if code == CODES.dead => Some(Verdict::Dead { reason: None }),
-        _ => None,
-    };
-    let mut verdicts: Vec<Option<Verdict>> = codes.iter().map(plain).collect();
-    for detail in details {
-        match verdicts.get_mut(detail.index as usize) {
-            Some(Some(Verdict::Retry { after, reason })) => {
-                *after = detail.after.map(interval);
-                *reason = detail.reason;
-            }
-            Some(Some(Verdict::Dead { reason })) => *reason = detail.reason,
-            _ => {}
-        }
-    }
-    verdicts
 }

@@ -7,6 +7,7 @@ mod foreign;
 mod logging;
 mod message;
 mod promise;
+mod stats;
 mod ticker;
 mod value;
 

@@ -3,7 +3,7 @@
 use napi::bindgen_prelude::{BigInt, Buffer, Either, Null, ToNapiValue};
 use napi::{Result, sys};
 use napi_derive::napi;
-use pgque::{Interval, ResultSet, Value};
+use pgque::{Interval, ResultSet, Value, Verdict};
 
 /// Seconds, or PostgreSQL interval text.
 #[napi]
@@ -13,6 +13,16 @@ pub fn interval(span: Span) -> Interval {
     match span {
         Either::A(seconds) => Interval::Seconds(seconds),
         Either::B(text) => Interval::Text(text),
+    }
+}
+
+/// What becomes of a message: `ack`, `retry` or `dead`.
+pub fn verdict(op: &'static str, name: &str, after: Option<Span>, reason: Option<String>) -> pgque::Result<Verdict> {
+    match name {
+        "ack" => Ok(Verdict::Ack),
+        "retry" => Ok(Verdict::Retry { after: after.map(interval), reason }),
+        "dead" => Ok(Verdict::Dead { reason }),
+        other => Err(pgque::Error::invalid(op, format!("a verdict is 'ack', 'retry' or 'dead', not '{other}'"))),
     }
 }
 

@@ -11,13 +11,13 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyList, PyTuple};
 
-use crate::connection::Connection;
-use crate::consumer::PyVerdict;
+use crate::connection::{Connection, Lent};
 use crate::error::to_py;
 use crate::message::{MessageId, Source};
 use crate::payload;
 use crate::psycopg::Psycopg;
 use crate::value::{Span, table};
+use crate::verdict::PyVerdict;
 use crate::wait::{wait, wait_here, wait_on};
 
 /// Operations on a connection of psycopg 3 or of `pgque.connect`. Threads may share it.
@@ -36,6 +36,15 @@ impl PgqueClient {
             Some(connection) => wait_on(py, connection, call),
             None => wait_here(py, call),
         }
+    }
+
+    /// A client of a consumer's transaction, for a handler.
+    pub fn lent<'py>(py: Python<'py>, core: &Client) -> PyResult<Bound<'py, PgqueClient>> {
+        let core = core.clone();
+        let lent = Lent(core.own_connection("consumer").map_err(to_py)?.clone());
+        let kind = py.import(intern!(py, "pgque.connection"))?.getattr(intern!(py, "Connection"))?;
+        let conn = kind.call1((lent,))?.unbind();
+        Bound::new(py, PgqueClient { core, conn, owns_conn: false })
     }
 
     /// For what psycopg's users do on their connection itself.
@@ -130,7 +139,7 @@ impl PgqueClient {
     fn capabilities<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let c = self.call(py, self.core.capabilities())?;
         let kind = py.import(intern!(py, "pgque.types"))?.getattr(intern!(py, "Capabilities"))?;
-        kind.call1((c.server_version, c.finish, c.ticker_pending))
+        kind.call1((c.server_version, c.finish, c.ticker_pending, c.pages))
     }
 
     /// The engine's version.

@@ -1,6 +1,6 @@
 //! A connection of our own; `pgque.Connection` puts psycopg's manners on top of it.
 
-use pgque::{Settings, TransactionStatus, runtime};
+use pgque::{Error, Kind, Settings, TransactionStatus, runtime};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyList;
@@ -13,7 +13,12 @@ use crate::wait::{wait, wait_on};
 #[pyclass(module = "pgque._pgque", subclass, frozen, weakref)]
 pub struct Connection {
     pub core: pgque::Connection,
+    lent: bool,
 }
+
+/// A consumer's connection on its way into a `pgque.Connection` for a handler.
+#[pyclass(module = "pgque._pgque", frozen)]
+pub struct Lent(pub pgque::Connection);
 
 type Answer<'py> = (Vec<String>, Bound<'py, PyList>, Option<u64>);
 
@@ -21,10 +26,13 @@ type Answer<'py> = (Vec<String>, Bound<'py, PyList>, Option<u64>);
 impl Connection {
     #[new]
     #[pyo3(signature = (dsn, *, autocommit=false))]
-    fn new(py: Python<'_>, dsn: &str, autocommit: bool) -> PyResult<Connection> {
-        let settings = Settings::parse(dsn).map_err(to_py)?.autocommit(autocommit);
-        let core = wait(py, pgque::Connection::open(settings))?;
-        Ok(Connection { core })
+    fn new(dsn: &Bound<'_, PyAny>, autocommit: bool) -> PyResult<Connection> {
+        if let Ok(lent) = dsn.cast::<Lent>() {
+            return Ok(Connection { core: lent.get().0.clone(), lent: true });
+        }
+        let settings = Settings::parse(dsn.extract()?).map_err(to_py)?.autocommit(autocommit);
+        let core = wait(dsn.py(), pgque::Connection::open(settings))?;
+        Ok(Connection { core, lent: false })
     }
 
     /// The columns, the rows, and how many were returned or changed. `json_loads` makes values of JSON text.
@@ -84,7 +92,12 @@ impl Connection {
         wait(py, self.core.cancel())
     }
 
+    /// Not where a consumer has lent its connection to a handler.
     fn close(&self, py: Python<'_>) -> PyResult<()> {
+        if self.lent {
+            let message = "the connection is the consumer's, which goes on using it; just return";
+            return Err(to_py(Error::new(Kind::Conflict, "close", message)));
+        }
         let close = async {
             self.core.close().await;
             Ok(())

@@ -1,17 +1,13 @@
-//! The consumer's core, which `pgque.Consumer` pulls by the batch, and verdicts.
+//! The consumer's core, which `pgque.Consumer` pulls by the batch.
 
-use std::sync::Arc;
-
-use pgque::{ConsumerOptions, Interval, Next, Settings, UnknownHandlerPolicy, Verdict};
-use pyo3::exceptions::PyTypeError;
+use pgque::{ConsumerOptions, Interval, Settings, UnknownHandlerPolicy};
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyDict, PyType};
+use pyo3::types::{PyBool, PyDict};
 
+use crate::batch::Batch;
 use crate::error::to_py;
-use crate::message::{Message, Source};
-use crate::value::Span;
+use crate::value::{Span, timestamp};
 use crate::wait::wait;
 
 /// The state machine; `next` and `finish` are for one thread at a time.
@@ -28,28 +24,42 @@ impl Consumer {
         pgque::Consumer::new(settings, set).map(Consumer).map_err(to_py)
     }
 
+    /// How many handlers run at once.
+    #[getter]
+    fn concurrency(&self) -> usize {
+        self.0.options().concurrency
+    }
+
+    /// The name among cooperative workers; the one that was made up for `auto`.
+    #[getter]
+    fn subconsumer(&self) -> Option<&str> {
+        self.0.options().subconsumer.as_deref()
+    }
+
     /// The number of the handler for a type; the same type gets the same number again.
-    fn on(&self, py: Python<'_>, event_type: &str) -> usize {
-        py.detach(|| self.0.on(event_type))
+    fn on(&self, py: Python<'_>, event_type: &str) -> PyResult<usize> {
+        py.detach(|| self.0.on(event_type)).map_err(to_py)
+    }
+
+    /// All messages are for one handler of whole batches.
+    fn on_batch(&self, py: Python<'_>) -> PyResult<()> {
+        py.detach(|| self.0.on_batch()).map_err(to_py)
+    }
+
+    /// Mark the consumer as running, until `close`.
+    fn begin_run(&self, py: Python<'_>) -> PyResult<()> {
+        py.detach(|| self.0.begin_run()).map_err(to_py)
     }
 
     /// The next batch, or None once `stop` was called.
     fn next(&self, py: Python<'_>) -> PyResult<Option<Batch>> {
-        wait(py, async {
-            loop {
-                match self.0.next(None).await? {
-                    Next::Idle => {}
-                    Next::Stopped => return Ok(None),
-                    Next::Batch(batch) => return Ok(Some(Batch(batch))),
-                }
-            }
-        })
+        let batch = wait(py, self.0.next_batch())?;
+        Ok(batch.map(|batch| Batch::new(self.0.clone(), batch)))
     }
 
-    /// Settle a batch with one verdict for each message: True for done, None where there is no handler.
-    fn finish(&self, py: Python<'_>, batch: &Batch, verdicts: Vec<Option<PyVerdict>>) -> PyResult<()> {
-        let verdicts = verdicts.into_iter().map(|verdict| verdict.map(|v| v.0)).collect();
-        wait(py, self.0.finish(&batch.0, verdicts))
+    /// Tell the server what was made of a batch.
+    fn finish(&self, py: Python<'_>, batch: &Batch) -> PyResult<()> {
+        wait(py, self.0.finish(batch.core()))
     }
 
     fn stop(&self, py: Python<'_>) {
@@ -62,45 +72,27 @@ impl Consumer {
             Ok(())
         })
     }
-}
 
-/// The messages of one batch; iterating gives pairs of the handler's number, or None, and the message.
-#[pyclass(module = "pgque._pgque", frozen)]
-pub struct Batch(Arc<pgque::Batch>);
-
-#[pymethods]
-impl Batch {
-    fn __len__(&self) -> usize {
-        self.0.messages().len()
+    /// The counters by name.
+    fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let stats = PyDict::new(py);
+        for (name, value) in py.detach(|| self.0.stats()).entries() {
+            // All but times are counts, which Python's users expect to be whole.
+            match name.rsplit('_').next() {
+                Some("seconds") => stats.set_item(name, value)?,
+                _ => stats.set_item(name, value as u64)?,
+            }
+        }
+        Ok(stats)
     }
 
-    fn __iter__(&self) -> BatchIterator {
-        BatchIterator { batch: self.0.clone(), next: 0 }
-    }
-
-    #[getter]
-    fn id(&self) -> i64 {
-        self.0.id()
-    }
-}
-
-#[pyclass(module = "pgque._pgque")]
-struct BatchIterator {
-    batch: Arc<pgque::Batch>,
-    next: usize,
-}
-
-#[pymethods]
-impl BatchIterator {
-    fn __iter__(slf: Py<Self>) -> Py<Self> {
-        slf
-    }
-
-    fn __next__(&mut self) -> Option<(Option<usize>, Message)> {
-        let index = self.next;
-        self.next += 1;
-        let source = Source::Batch(self.batch.clone());
-        (index < source.messages().len()).then(|| (self.batch.handler(index), source.message(index)))
+    /// How the loop fares.
+    fn health<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let health = py.detach(|| self.0.health());
+        let last_error_at = health.last_error_at.map(|at| timestamp(py, at)).transpose()?;
+        let kind = py.import(intern!(py, "pgque.types"))?.getattr(intern!(py, "Health"))?;
+        let (status, alive, since) = (health.status.name(), health.is_alive(), timestamp(py, health.since)?);
+        kind.call1((status, alive, since, health.last_error, last_error_at))
     }
 }
 
@@ -110,55 +102,25 @@ pub fn each_option(options: &Bound<'_, PyDict>, mut set: impl FnMut(&str, &str) 
         if value.is_none() {
             continue;
         }
-        let text = match value.extract::<Span>() {
-            Ok(Span(Interval::Text(text))) => text,
-            // str() of a whole number has no decimal point, which a number of messages must not have.
-            Ok(Span(Interval::Seconds(_))) if value.hasattr(intern!(value.py(), "__index__"))? => {
-                value.str()?.to_string()
-            }
-            Ok(Span(Interval::Seconds(seconds))) => seconds.to_string(),
-            Err(_) => value.str()?.to_string(),
-        };
-        set(&name.extract::<String>()?, &text).map_err(to_py)?;
+        set(&name.extract::<String>()?, &option_text(&value)?).map_err(to_py)?;
     }
     Ok(())
 }
 
-/// `pgque.Retry`, `pgque.Dead`, or True (or None, where it stands for a message that is done).
-pub struct PyVerdict(pub Verdict);
-
-impl<'py> FromPyObject<'_, 'py> for PyVerdict {
-    type Error = PyErr;
-
-    fn extract(value: Borrowed<'_, 'py, PyAny>) -> PyResult<PyVerdict> {
-        static RETRY: PyOnceLock<Py<PyType>> = PyOnceLock::new();
-        static DEAD: PyOnceLock<Py<PyType>> = PyOnceLock::new();
-        let py = value.py();
-        if value.is_none() || value.is(pyo3::types::PyBool::new(py, true)) {
-            return Ok(PyVerdict(Verdict::Ack));
+fn option_text(value: &Bound<'_, PyAny>) -> PyResult<String> {
+    // Before numbers, for to Python it is one.
+    if let Ok(flag) = value.cast::<PyBool>() {
+        return Ok(flag.is_true().to_string());
+    }
+    match value.extract::<Span>() {
+        Ok(Span(Interval::Text(text))) => Ok(text),
+        // str() of a whole number has no decimal point, which a number of messages must not have.
+        Ok(Span(Interval::Seconds(_))) if value.hasattr(intern!(value.py(), "__index__"))? => {
+            Ok(value.str()?.to_string())
         }
-        let verdict = if value.is_instance(RETRY.import(py, "pgque.verdicts", "Retry")?)? {
-            let after: Option<Span> = value.getattr(intern!(py, "after"))?.extract()?;
-            Verdict::Retry { after: after.map(|span| span.0), reason: reason(&value)? }
-        } else if value.is_instance(DEAD.import(py, "pgque.verdicts", "Dead")?)? {
-            Verdict::Dead { reason: reason(&value)? }
-        } else {
-            let kind = value.get_type();
-            return Err(PyTypeError::new_err(format!(
-                "a verdict is pgque.retry(…), pgque.dead(…) or None, not {kind}"
-            )));
-        };
-        Ok(PyVerdict(verdict))
+        Ok(Span(Interval::Seconds(seconds))) => Ok(seconds.to_string()),
+        Err(_) => Ok(value.str()?.to_string()),
     }
-}
-
-/// The reason as text that can be stored, whatever it was: a fault in it must not lose the verdict.
-fn reason(verdict: &Bound<'_, PyAny>) -> PyResult<Option<String>> {
-    let reason = verdict.getattr(intern!(verdict.py(), "reason"))?;
-    if reason.is_none() {
-        return Ok(None);
-    }
-    Ok(Some(reason.str()?.to_string_lossy().into_owned()))
 }
 
 /// The defaults of a consumer, from the core.

@@ -1,5 +1,6 @@
 //! The native module `pgque._pgque`: convert, call, convert.
 
+mod batch;
 mod client;
 mod connection;
 mod consumer;
@@ -10,6 +11,7 @@ mod payload;
 mod psycopg;
 mod ticker;
 mod value;
+mod verdict;
 mod wait;
 
 use pyo3::prelude::*;
@@ -19,11 +21,13 @@ mod _pgque {
     use pyo3::prelude::*;
 
     #[pymodule_export]
+    use crate::batch::{Batch, Lane};
+    #[pymodule_export]
     use crate::client::PgqueClient;
     #[pymodule_export]
     use crate::connection::Connection;
     #[pymodule_export]
-    use crate::consumer::{Batch, Consumer};
+    use crate::consumer::Consumer;
     #[pymodule_export]
     use crate::message::Message;
     #[pymodule_export]

@@ -1,12 +1,28 @@
 //! The core's log lines on their way to Python's `logging`.
 
+use std::cell::RefCell;
+
 use log::{Level, LevelFilter};
 use pgque::logging::set_sink;
 use pyo3::exceptions::PyException;
 use pyo3::intern;
 use pyo3::prelude::*;
+use pyo3::types::PyDict;
 
 use crate::error::pass_itself;
+
+thread_local! {
+    // The core knows the text of a handler's exception only; the log line shall show where it came from as well.
+    static EXCEPTION: RefCell<Option<Py<PyAny>>> = const { RefCell::new(None) };
+}
+
+/// Lines that this thread writes meanwhile carry the exception with its traceback.
+pub fn with_exception<T>(error: Option<Py<PyAny>>, work: impl FnOnce() -> T) -> T {
+    EXCEPTION.set(error);
+    let result = work();
+    EXCEPTION.set(None);
+    result
+}
 
 /// From import to exit. Python's own levels decide what is shown.
 pub fn start() {
@@ -39,7 +55,11 @@ fn write(py: Python<'_>, level: Level, logger: &str, line: &str) -> PyResult<()>
     let logging = py.import(intern!(py, "logging"))?;
     let logger = logging.call_method1(intern!(py, "getLogger"), (logger,))?;
     if logger.call_method1(intern!(py, "isEnabledFor"), (number,))?.is_truthy()? {
-        logger.call_method1(intern!(py, "log"), (number, "%s", line))?;
+        // Taken, so that what the line's own handlers log does not carry it again.
+        let exception = EXCEPTION.take();
+        let options = PyDict::new(py);
+        options.set_item(intern!(py, "exc_info"), exception)?;
+        logger.call_method(intern!(py, "log"), (number, "%s", line), Some(&options))?;
     }
     Ok(())
 }

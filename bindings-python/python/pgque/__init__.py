@@ -22,7 +22,7 @@ from .errors import (
     PgqueTimeoutError,
 )
 from .ticker import Ticker
-from .types import Capabilities, Event, Notification, Replayed, Rows, Text
+from .types import Capabilities, Event, Health, Notification, Replayed, Rows, Text
 from .verdicts import Dead, Retry, Verdict, dead, retry
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "Cursor",
     "Dead",
     "Event",
+    "Health",
     "Message",
     "Notification",
     "PgqueBatchNotFound",

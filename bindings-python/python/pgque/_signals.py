@@ -14,7 +14,7 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 @contextmanager
 def stopping_on_signals(stop: Callable[[], None], logger: logging.Logger) -> Iterator[None]:
-    """Call ``stop`` at the first signal and leave by exception at the second."""
+    """Call ``stop`` at the first signal; at the second call it again and leave by exception."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -23,6 +23,7 @@ def stopping_on_signals(stop: Callable[[], None], logger: logging.Logger) -> Ite
     def handle(number: int, _frame: FrameType | None) -> None:
         nonlocal received
         if received:
+            stop()
             raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)
         received = True
         logger.info("received signal %s, shutting down", signal.Signals(number).name)

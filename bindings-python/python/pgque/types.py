@@ -40,6 +40,21 @@ class Capabilities(NamedTuple):
     server_version: int
     finish: bool
     ticker_pending: bool
+    pages: bool
+
+
+@dataclass(frozen=True)
+class Health:
+    """How a consumer fares. ``last_error`` is the loop's newest; handlers' are only counted."""
+
+    #: ``stopped``, ``connecting``, ``retrying``, ``standby``, ``idle`` or ``handling``.
+    status: str
+    #: Whether it waits for messages, waits for its turn, or handles some.
+    alive: bool
+    #: Since when the status holds.
+    since: datetime
+    last_error: str | None
+    last_error_at: datetime | None
 
 
 class Replayed(NamedTuple):

@@ -131,7 +131,7 @@ fn spawn_lane<O: Into<Outcome>>(
 /// As [`Consumer::run_batches`], for a handler that blocks.
 pub fn run_batches_blocking(
     consumer: &Consumer,
-    handler: impl Fn(&[Message], &Batch) -> Vec<Option<Outcome>>,
+    handler: impl Fn(&[Message], &Arc<Batch>) -> Vec<Option<Outcome>>,
 ) -> Result<()> {
     if !consumer.handles_batches() {
         consumer.on_batch()?;

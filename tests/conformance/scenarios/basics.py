@@ -229,6 +229,7 @@ def version_and_capabilities(env: Env) -> None:
         "server_version": int(env.value("show server_version_num")),
         "finish": True,
         "ticker_pending": True,
+        "pages": True,
     }
     equal(client.capabilities(), expected, "capabilities")
 

@@ -65,16 +65,29 @@ function cell(value) {
 }
 
 function table(result) {
-  return { columns: result.columns, rows: result.rows.map(cell), rows_affected: result.rowsAffected }
+  return {
+    columns: result.columns,
+    rows: result.rows.map(cell),
+    rows_affected: result.rowsAffected,
+  }
 }
 
 function fault(error) {
   if (error instanceof CallerFault) {
     const { message, code, severity } = error.cause
-    return { kind: 'caller', number: 0, message, sqlstate: severity ? code : null }
+    return {
+      kind: 'caller',
+      number: 0,
+      message,
+      sqlstate: severity ? code : null,
+    }
   }
   if (!(error instanceof pgque.PgqueError))
-    return { kind: 'driver', number: 0, message: String(error?.stack ?? error) }
+    return {
+      kind: 'driver',
+      number: 0,
+      message: String(error?.stack ?? error),
+    }
   return {
     kind: error.kind,
     number: error.number,
@@ -146,30 +159,75 @@ function payload(request) {
 
 // Consumers and tickers in the background.
 
-function behave(behaviour, failedBefore) {
-  const fail = () => {
-    throw new Error('handler failed on purpose')
-  }
-  switch (behaviour) {
-    case 'fail':
-      return fail
-    case 'fail_once':
-      return ({ msgId }) => {
+function fail() {
+  throw new Error('handler failed on purpose')
+}
+
+const record = ({ msgId }, client) =>
+  client.execute('insert into conformance_effects (msg_id) values ($1)', [msgId])
+
+/** The handlers of one consumer, by the names of what they do. */
+function handlers() {
+  const failedBefore = new Set()
+  const waiting = new Set()
+  /** Waits until so many are here at once. */
+  const meet = (count) =>
+    new Promise((resolve, reject) => {
+      const waiter = { go, timer: setTimeout(giveUp, 10_000) }
+      function go() {
+        clearTimeout(waiter.timer)
+        resolve()
+      }
+      function giveUp() {
+        waiting.delete(waiter)
+        reject(new Error(`${count} handlers did not meet`))
+      }
+      waiting.add(waiter)
+      if (waiting.size < count) return
+      for (const each of waiting) each.go()
+      waiting.clear()
+    })
+  const behaviours = new Map(
+    Object.entries({
+      ack: () => {},
+      fail,
+      fail_once: ({ msgId }) => {
         if (failedBefore.has(msgId)) return
         failedBefore.add(msgId)
         fail()
-      }
-    case 'retry':
-      return () => pgque.retry({ after: 0, reason: 'later' })
-    case 'dead':
-      return () => pgque.dead('beyond repair')
-    case 'hang':
-      return () => sleep(60_000)
-    case 'slow':
-      return () => sleep(3_000)
+      },
+      retry: () => pgque.retry({ after: 0, reason: 'later' }),
+      dead: () => pgque.dead('beyond repair'),
+      hang: () => sleep(60_000),
+      slow: () => sleep(3_000),
+      nap: () => sleep(50),
+      record: async (message, client) => void (await record(message, client)),
+      record_fail: async (message, client) => {
+        await record(message, client)
+        fail()
+      },
+      commit: async (_, client) => {
+        const error = await client.commit().catch((error) => error)
+        return error?.kind === 'conflict' ? pgque.ack() : pgque.dead('commit was not refused')
+      },
+    }),
+  )
+  return (behaviour) => {
+    const [name, count] = behaviour.split(':')
+    return name === 'meet' ? () => meet(Number(count)) : known(behaviours, name)
   }
-  return () => {}
 }
+
+const BATCH_HANDLERS = new Map([
+  ['ack', (messages) => messages.map(() => true)],
+  ['ack_even', (messages) => messages.map((_, position) => (position % 2 === 0 ? pgque.ack() : undefined))],
+  ['fail', fail],
+])
+
+const ON_FAILURE = new Map([
+  ['dead', () => pgque.dead()],
+  ['retry', () => 0],
+])
 
 /** Starts it; its outcome is kept until somebody asks. */
 function background(runner, more) {
@@ -190,19 +248,52 @@ async function stop(handles, name) {
 
 function consumerStart(request) {
   const options = pick(request.options ?? {}, ...Object.keys(request.options ?? {}))
-  const consumer = new pgque.Consumer(request.dsn, { ...pick(request, 'queue', 'name'), ...options })
+  const consumer = new pgque.Consumer(request.dsn, {
+    ...pick(request, 'queue', 'name'),
+    ...options,
+  })
   const seen = []
+  const hooks = []
   const waiting = new Set()
-  const failedBefore = new Set()
-  for (const [type, behaviour] of Object.entries(request.handlers)) {
-    const handler = behave(behaviour, failedBefore)
-    consumer.on(type, (received) => {
-      seen.push(message(received))
-      for (const look of waiting) look()
-      return handler(received)
+  const see = (messages) => {
+    seen.push(...messages.map(message))
+    for (const look of waiting) look()
+  }
+  const behave = handlers()
+  for (const [type, behaviour] of Object.entries(request.handlers ?? {})) {
+    const handler = behave(behaviour)
+    consumer.on(type, (received, client) => {
+      see([received])
+      return handler(received, client)
     })
   }
-  consumers.set(request.consumer, background(consumer, { seen, waiting }))
+  if (request.batch_handler) {
+    const handler = known(BATCH_HANDLERS, request.batch_handler)
+    consumer.onBatch((messages) => {
+      see(messages)
+      return handler(messages)
+    })
+  }
+  if (request.on_failure) consumer.onFailure(known(ON_FAILURE, request.on_failure))
+  if (request.hooks) {
+    consumer.beforeMessage(({ msgId }) => hooks.push(`before ${msgId}`))
+    consumer.afterMessage(({ msgId }, outcome) => hooks.push(`after ${msgId} ${outcome}`))
+  }
+  consumers.set(request.consumer, background(consumer, { seen, waiting, hooks }))
+}
+
+const consumerOf = (request) => known(consumers, request.consumer).runner
+
+function consumerStats(request) {
+  const snake = (name) => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)
+  return Object.fromEntries(
+    Object.entries(consumerOf(request).stats()).map(([name, value]) => [snake(name), value]),
+  )
+}
+
+function consumerHealth(request) {
+  const { status, alive, since, lastError } = consumerOf(request).health()
+  return { status, alive, since: String(since.micros), last_error: lastError }
 }
 
 async function consumerSeen({ consumer, count, timeout }) {
@@ -248,7 +339,11 @@ function verdict({ msg_id, verdict, ...rest }) {
 }
 
 const OPERATIONS = {
-  hello: async () => ({ language: 'node', version: pgque.VERSION, operations: Object.keys(OPERATIONS) }),
+  hello: async () => ({
+    language: 'node',
+    version: pgque.VERSION,
+    operations: Object.keys(OPERATIONS),
+  }),
   connect: async (r) => {
     clients.set(r.client, await pgque.connect(r.dsn, pick(r, 'autocommit')))
     return null
@@ -268,7 +363,11 @@ const OPERATIONS = {
   },
   capabilities: async (r) => {
     const { serverVersion, finish, tickerPending } = await clientOf(r).capabilities()
-    return { server_version: serverVersion, finish, ticker_pending: tickerPending }
+    return {
+      server_version: serverVersion,
+      finish,
+      ticker_pending: tickerPending,
+    }
   },
   version: (r) => clientOf(r).version(),
   send: (r) => {
@@ -317,6 +416,13 @@ const OPERATIONS = {
   dlq_purge: (r) => clientOf(r).dlqPurge(r.queue, pick(r, 'older_than')),
   consumer_start: async (r) => nothing(consumerStart(r)),
   consumer_seen: (r) => consumerSeen(r),
+  consumer_stats: async (r) => consumerStats(r),
+  consumer_health: async (r) => consumerHealth(r),
+  consumer_hooks: async (r) => known(consumers, r.consumer).hooks,
+  consumer_ask_stop: async (r) => {
+    consumerOf(r).stop()
+    return null
+  },
   consumer_stop: (r) => nothing(stop(consumers, r.consumer)),
   ticker_start: async (r) => nothing(tickerStart(r)),
   ticker_stop: (r) => nothing(stop(tickers, r.ticker)),
