@@ -1,0 +1,211 @@
+"""Calling handlers and hooks, and making of their answers what the core wants to know."""
+
+from __future__ import annotations
+
+import contextvars
+import inspect
+import logging
+import time
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from ._pgque import Batch, Lane, Message, PgqueClient
+from .verdicts import Dead, Retry, Verdict
+
+Handler = Callable[..., Any]
+
+NO_VERDICT = "the handler gave no verdict"
+
+
+class Handling:
+    """What a program has registered, and how it is called."""
+
+    def __init__(self, logger: logging.Logger) -> None:
+        self.handlers: list[Handler] = []
+        self.batch_handler: Handler | None = None
+        self.on_failure: Callable[[int, Exception], Any] | None = None
+        self.before_message: Callable[[Message], Any] | None = None
+        self.after_message: Callable[[Message, str, float], Any] | None = None
+        self._logger = logger
+
+    def run(self, batch: Batch) -> None:
+        """Handle a batch on this thread."""
+        if self.batch_handler is not None:
+            self._in_context(self._run_whole, batch, self.batch_handler)
+        else:
+            self.run_lane(batch)
+
+    def run_lane(self, batch: Batch) -> None:
+        """Handle messages until there are no more; several threads may do so at once."""
+        lane, client = batch.lane(), batch.client()
+        if self.before_message or self.after_message:
+            for number, message in lane:
+                self._in_context(self._call_hooked, lane, self.handlers[number], message, client)
+            return
+        # The loop that has to be fast: asking for the next message acknowledges the one before.
+        for number, message in lane:
+            try:
+                result = self._call(self.handlers[number], message, client)
+                if result is not None:
+                    lane.settle(result)
+            except Exception as error:
+                self._failed(lane, error)
+
+    @staticmethod
+    def _call(handler: Handler, argument: Any, client: PgqueClient | None) -> Verdict | None:
+        """The handler's verdict; None where the message is done."""
+        try:
+            result = handler(argument) if client is None else handler(argument, client)
+        except Verdict as verdict:
+            return verdict
+        if result is None or isinstance(result, Verdict):
+            return result
+        _refuse_unstarted(result)
+        return None
+
+    def _call_hooked(
+        self, lane: Lane, handler: Handler, message: Message, client: PgqueClient | None
+    ) -> None:
+        self._hook("before_message", self.before_message, message)
+        began = time.perf_counter()
+        result: Verdict | Exception | None
+        try:
+            result = self._call(handler, message, client)
+        except Exception as error:
+            result = error
+        self._after(message, result, time.perf_counter() - began)
+        self._settle(lane, result)
+
+    def _run_whole(self, batch: Batch, handler: Handler) -> None:
+        places = batch.take_all()
+        if not places:
+            return
+        messages = [message for _, message in places]
+        for message in messages:
+            self._hook("before_message", self.before_message, message)
+        began = time.perf_counter()
+        results: Sequence[Verdict | Exception | None]
+        try:
+            client = batch.client()
+            answer = handler(messages) if client is None else handler(messages, client)
+            results = _by_position(answer, messages)
+        except Exception as error:
+            # A verdict that is raised holds for all of them, as any other failure does.
+            results = [error] * len(messages)
+        seconds = time.perf_counter() - began
+        logged: object = None
+        for (lane, message), result in zip(places, results, strict=True):
+            self._after(message, result, seconds)
+            # One traceback tells as much as thousands.
+            self._settle(lane, result, with_traceback=result is not logged)
+            logged = result
+
+    def _settle(
+        self, lane: Lane, result: Verdict | Exception | None, *, with_traceback: bool = True
+    ) -> None:
+        try:
+            if result is None or isinstance(result, Verdict):
+                lane.settle(result)
+            else:
+                self._failed(lane, result, with_traceback=with_traceback)
+        except TypeError as error:
+            # A verdict with a delay or a reason that is none.
+            self._failed(lane, error)
+
+    def _failed(self, lane: Lane, error: Exception, *, with_traceback: bool = True) -> None:
+        reason = _reason(error)
+        lane.fail(reason, error if with_traceback else None)
+        if self.on_failure is not None:
+            self._hook("on_failure", self._decide, lane, error, reason)
+
+    def _decide(self, lane: Lane, error: Exception, reason: str) -> None:
+        if self.on_failure is not None:
+            decision = self.on_failure(lane.attempt, error)
+            if decision is not None:
+                lane.overrule(decision, reason)
+
+    def _after(self, message: Message, result: object, seconds: float) -> None:
+        if self.after_message is not None:
+            self._hook("after_message", self.after_message, message, _outcome(result), seconds)
+
+    def _hook(self, name: str, hook: Callable[..., Any] | None, *args: Any) -> None:
+        try:
+            if hook is not None:
+                hook(*args)
+        except Exception as error:
+            self._logger.exception("hook %s failed: %s", name, _reason(error))
+
+    @staticmethod
+    def _in_context(call: Callable[..., None], *args: Any) -> None:
+        """With context variables of its own: what a hook sets ends with its message."""
+        contextvars.copy_context().run(call, *args)
+
+
+def check_handler(handler: Any) -> None:
+    """Refuse what can never handle anything."""
+    if not callable(handler):
+        raise TypeError(f"a handler must be callable, got {handler!r}")
+    for code in (handler, getattr(type(handler), "__call__", None)):  # noqa: B004
+        if inspect.iscoroutinefunction(code) or inspect.isasyncgenfunction(code):
+            raise TypeError(
+                f"{handler!r} is a coroutine function, which Consumer cannot await; "
+                "use a plain function here, or AsyncConsumer once there is one"
+            )
+        if inspect.isgeneratorfunction(code):
+            raise TypeError(f"{handler!r} is a generator function: its body would never run")
+
+
+def _refuse_unstarted(result: object) -> None:
+    """A body that was never run must not count as done."""
+    if inspect.isawaitable(result) or inspect.isgenerator(result) or inspect.isasyncgen(result):
+        if inspect.iscoroutine(result):
+            result.close()
+        raise TypeError(f"the handler returned a {type(result).__name__}, whose body never ran")
+
+
+class _NoVerdict(Exception):
+    """A handler of batches left the message out of its answer."""
+
+
+def _by_position(answer: object, messages: list[Message]) -> list[Verdict | Exception | None]:
+    """The result for each message: True stands for done; what is missing has failed."""
+    _refuse_unstarted(answer)
+    if answer is None:
+        answer = []
+    if isinstance(answer, Mapping):
+        known = {message.msg_id: position for position, message in enumerate(messages)}
+        pairs = [(known.get(msg_id), verdict) for msg_id, verdict in answer.items()]
+    elif isinstance(answer, Sequence) and not isinstance(answer, str | bytes):
+        pairs = list(enumerate(answer))
+    else:
+        raise TypeError(
+            "a batch handler returns a list of verdicts or a dict of them by msg_id, "
+            f"not {type(answer).__name__}"
+        )
+    results: list[Verdict | Exception | None] = [_NoVerdict(NO_VERDICT)] * len(messages)
+    for position, verdict in pairs:
+        if position is None or position >= len(messages):
+            raise ValueError("the batch handler gave a verdict on a message that is not there")
+        if verdict is True:
+            results[position] = None
+        elif isinstance(verdict, Verdict):
+            results[position] = verdict
+        elif verdict is not None:
+            raise TypeError(f"a verdict is True, pgque.retry(…) or pgque.dead(…), not {verdict!r}")
+    return results
+
+
+def _outcome(result: object) -> str:
+    if isinstance(result, Retry):
+        return "retry"
+    if isinstance(result, Dead):
+        return "dead"
+    return "ack" if result is None else "failed"
+
+
+def _reason(error: BaseException) -> str:
+    """What is stored with the message."""
+    if isinstance(error, _NoVerdict):
+        return NO_VERDICT
+    return traceback.format_exception_only(error)[-1].strip()
