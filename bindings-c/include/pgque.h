@@ -160,7 +160,7 @@
 typedef struct pgque_answer pgque_answer;
 
 /**
- * A batch on its way through the handlers. Any thread.
+ * The messages of one batch, or of a page of a large one. Any thread.
  */
 typedef struct pgque_batch pgque_batch;
 
@@ -175,7 +175,7 @@ typedef struct pgque_capabilities pgque_capabilities;
 typedef struct pgque_client pgque_client;
 
 /**
- * Receives batches and finishes them. One thread at a time, but for stop, which is for any thread.
+ * Receives batches and finishes them. One thread at a time, except where a function is for any thread.
  */
 typedef struct pgque_consumer pgque_consumer;
 
@@ -188,6 +188,11 @@ typedef struct pgque_error pgque_error;
  * An event to send with everything it can have. One thread at a time.
  */
 typedef struct pgque_event pgque_event;
+
+/**
+ * How a consumer fares. Any thread may read it; its texts end with NUL and live until `pgque_health_free`.
+ */
+typedef struct pgque_health pgque_health;
 
 /**
  * One event as a consumer receives it. Belongs to the messages or the batch that it came from.
@@ -281,13 +286,99 @@ typedef struct {
 /**
  * Handles one message: `handler` is the number that `pgque_consumer_on` gave. It tells its verdict by one of the
  * `pgque_verdict` functions; without one the message counts as failed. Called on the thread inside
- * `pgque_consumer_run`, where it may make any call but those of this consumer other than stop. Message and verdict
- * die when it returns. It must not throw nor jump out.
+ * `pgque_consumer_run`, or with `concurrency` beyond 1 on several threads of the library's at once. It may make any
+ * call but those of this consumer other than stop, stats and health. Message and verdict die when it returns. It
+ * must not throw nor jump out.
  */
 typedef void (*pgque_handler)(int64_t handler,
                               const pgque_message *message,
                               pgque_verdict *verdict,
                               void *user_data);
+
+/**
+ * Handles the messages of a batch, or of a page of a large one, and judges each by the `pgque_batch` functions; one
+ * that it does not judge counts as failed. It must not free the batch. Called on the thread inside
+ * `pgque_consumer_run_batches`; otherwise as `pgque_handler`.
+ */
+typedef void (*pgque_batch_callback)(const pgque_batch *batch, void *user_data);
+
+/**
+ * Decides on a failed message: `attempt` is the number of this delivery, from 1, as far as retries count; `error`
+ * ends with NUL. It tells its verdict by one of the `pgque_verdict` functions, or leaves it to the options; without a
+ * reason the error is the reason. Called on the handler's thread, from several at once with `concurrency` beyond 1;
+ * what it is given dies when it returns. It must not throw nor jump out.
+ */
+typedef void (*pgque_failure_callback)(int64_t attempt,
+                                       const char *error,
+                                       pgque_verdict *verdict,
+                                       void *user_data);
+
+/**
+ * Frees the `user_data` of a callback once it is needed no more. May be NULL.
+ */
+typedef void (*pgque_free_callback)(void *user_data);
+
+/**
+ * Is told of a message that a handler is about to get. Threads and lifetimes as for `pgque_failure_callback`.
+ */
+typedef void (*pgque_before_callback)(const pgque_message *message, void *user_data);
+
+/**
+ * Is told of a message that a handler had: `outcome` is `ack`, `retry`, `dead` or `failed`, `seconds` the time that
+ * the handler took. Threads and lifetimes as for `pgque_failure_callback`.
+ */
+typedef void (*pgque_after_callback)(const pgque_message *message,
+                                     const char *outcome,
+                                     double seconds,
+                                     void *user_data);
+
+/**
+ * Counts since the consumer was made, and the newest readings of what goes up and down. Grows at its end only.
+ */
+typedef struct {
+  uint64_t batches;
+  uint64_t received;
+  /**
+   * Messages that are done.
+   */
+  uint64_t handled;
+  /**
+   * Messages whose handler failed, whatever became of them.
+   */
+  uint64_t failed;
+  /**
+   * Messages that went to the retry queue.
+   */
+  uint64_t retried;
+  /**
+   * Messages that went to the dead letters at once.
+   */
+  uint64_t dead;
+  /**
+   * Messages that went back unhandled, or whose handlers were still running, at a stop.
+   */
+  uint64_t handed_back;
+  /**
+   * Connections made after the first.
+   */
+  uint64_t reconnects;
+  /**
+   * Messages in the newest batch or page.
+   */
+  uint64_t batch_size;
+  /**
+   * Time in handlers, summed over all of them.
+   */
+  double handler_seconds;
+  /**
+   * Events between the newest batch and the newest tick, looked at every ten seconds; 0 once there is nothing.
+   */
+  uint64_t lag_events;
+  /**
+   * Age of the newest message of the newest batch when it arrived; 0 once there is nothing.
+   */
+  double lag_seconds;
+} pgque_stats;
 
 /**
  * Runs a statement on the caller's connection. `sql` holds `$1`, `$2` and so on, for which `params` has `params_count`
@@ -301,11 +392,6 @@ typedef bool (*pgque_query_callback)(const char *sql,
                                      size_t params_count,
                                      pgque_answer *answer,
                                      void *user_data);
-
-/**
- * Frees the `user_data` of a callback once it is needed no more. May be NULL.
- */
-typedef void (*pgque_free_callback)(void *user_data);
 
 /**
  * Answers whether the calling thread wants to end its wait. Asked about every 50 ms on a thread inside a call that
@@ -435,9 +521,24 @@ pgque_options *pgque_options_new(void);
  * Sets an option, with times in seconds; a later value of the same name replaces an earlier one. Whether the name
  * exists and the value fits is told by the function that is given the options. Never blocks.
  *
- * Consumer: `poll_interval`, `max_messages`, `retry_after`, `unknown_handler_policy` (`nack` or `ack`),
- * `subconsumer`, `dead_interval`. Ticker: `tick_interval`, `tick_interval_max`, `retry_interval`,
- * `maint_interval`, `standby_interval`.
+ * Of a consumer:
+ * - `poll_interval`: how long to wait for a notification before looking anyway; 30.
+ * - `max_messages`: the largest batch to accept, a larger one is `overflow`; 2147483647, which is no limit.
+ * - `page_size`: how many messages of a large batch are held at once, 1 to 10000; 5000.
+ * - `retry_after`: the delay of a failed message, seconds or interval text; 60.
+ * - `retry_backoff`: `fixed`, or `exponential`, by which the delay doubles with each attempt, less jitter; `fixed`.
+ * - `retry_after_max`: the longest delay of exponential back-off; 3600.
+ * - `unknown_handler_policy`: `nack` or `ack` what has no handler; `nack`.
+ * - `subconsumer`: the name of this worker among those that share the consumer, `auto` makes one up; none.
+ * - `dead_interval`: take over the batch of a worker that was silent for so long, seconds or interval text; never.
+ * - `concurrency`: how many handlers run at once, 1 to 1000; 1.
+ * - `ordered_by`: `type`, or `extra1` to `extra4`, by which messages keep their order among several handlers; none.
+ * - `stop_policy`: what a stop does with the batch in hand: `drain` it, or `handback` what no handler has yet; `drain`.
+ * - `stop_timeout`: how long a stop waits for the batch in hand; what is not done by then goes back; no limit.
+ * - `transactional`: `true` has receive, handlers and acknowledgement be one transaction; `false`.
+ * - `ticker`: `true` runs a ticker beside the consumer, which needs the role `pgque_admin`; `false`.
+ *
+ * Of a ticker: `tick_interval`, `tick_interval_max`, `retry_interval`, `maint_interval`, `standby_interval`.
  */
 pgque_error *pgque_options_set(pgque_options *options,
                                const char *name,
@@ -464,7 +565,8 @@ pgque_error *pgque_client_set_autocommit(const pgque_client *client,
 
 /**
  * Closes the connection; an open transaction is rolled back. Later calls fail with `closed`; the client must still
- * be freed. Twice is fine. Any thread; waits for the statement that runs now.
+ * be freed. Twice is fine. `conflict` for a client from `pgque_message_client`. Any thread; waits for the statement
+ * that runs now.
  */
 pgque_error *pgque_client_close(const pgque_client *client);
 
@@ -717,6 +819,13 @@ bool pgque_message_retry_count(const pgque_message *message, int32_t *retry_coun
 int64_t pgque_message_created_at_us(const pgque_message *message);
 
 /**
+ * In transactional mode, the client of the transaction that the effects of the message's handler belong to; NULL
+ * otherwise, and in hooks. Begin, commit, rollback and close answer `conflict`. Belongs to the message, and is for
+ * use until its handler returns, or the message is judged; never to be freed. Never blocks.
+ */
+const pgque_client *pgque_message_client(const pgque_message *message);
+
+/**
  * Fills in the fields of a message; `fields_size` is `sizeof(pgque_message_fields)`, by which the library knows
  * the header that the program was compiled with. False, and nothing written, if a pointer is NULL. The views live
  * as long as the message. Never blocks.
@@ -824,6 +933,13 @@ pgque_error *pgque_verdict_retry(pgque_verdict *verdict,
 pgque_error *pgque_verdict_dead(pgque_verdict *verdict, const char *reason);
 
 /**
+ * The handler failed: the error is logged and becomes the reason, and `retry_after` and `retry_backoff`, or the
+ * callback of `pgque_consumer_on_failure`, say when the message comes again. Never blocks.
+ */
+pgque_error *pgque_verdict_fail(pgque_verdict *verdict,
+                                const char *error);
+
+/**
  * Makes a consumer, which connects only when it is run. `name` must be subscribed, unless the option `subconsumer`
  * is set. `options` may be NULL for the defaults, and are copied. `configuration` if an option is wrong. The
  * consumer belongs to the caller, until `pgque_consumer_free`. Any thread; never blocks.
@@ -836,11 +952,18 @@ pgque_error *pgque_consumer_new(const char *dsn,
 
 /**
  * Names a type to handle, `*` for all that have no handler of their own, and gives the number of its handler: 0 for
- * the first, and so on; the same type gets the same number again. Any thread; never blocks.
+ * the first, and so on; the same type gets the same number again. `conflict` after `pgque_consumer_on_batch`. Any
+ * thread; never blocks.
  */
 pgque_error *pgque_consumer_on(const pgque_consumer *consumer,
                                const char *event_type,
                                int64_t *handler);
+
+/**
+ * All messages are for one handler of whole batches, of the number 0. `conflict` after `pgque_consumer_on`. Not
+ * needed before `pgque_consumer_run_batches`. Any thread; never blocks.
+ */
+pgque_error *pgque_consumer_on_batch(const pgque_consumer *consumer);
 
 /**
  * Waits for the next batch, up to so many seconds while there is none; INFINITY waits without limit. Writes one of
@@ -852,6 +975,90 @@ pgque_error *pgque_consumer_next(const pgque_consumer *consumer,
                                  double timeout_seconds,
                                  int32_t *next,
                                  pgque_batch **batch);
+
+/**
+ * Has the messages of a batch handled one after the other: gives the position of the next message to handle, or
+ * false when there is none, or the consumer stops. So many threads as `pgque_batch_lanes` says may each take a
+ * message, handle it, judge it by the `pgque_batch` functions, take the next. Messages without a handler are settled
+ * on the way, by `unknown_handler_policy`. Never blocks, but for transactional mode, where what the handler before
+ * did is kept or undone, as its message was judged.
+ */
+pgque_error *pgque_consumer_take(const pgque_consumer *consumer,
+                                 const pgque_batch *batch,
+                                 bool *has_message,
+                                 size_t *index);
+
+/**
+ * As `pgque_consumer_take`, for a handler of whole batches: gives how many messages there are to handle, which is
+ * all of the batch, or 0 if the consumer stops.
+ */
+pgque_error *pgque_consumer_take_all(const pgque_consumer *consumer,
+                                     const pgque_batch *batch,
+                                     size_t *count);
+
+/**
+ * Settles a batch as its messages were judged. What was taken and not judged counts as failed, or goes back if the
+ * stop does not wait any more; what was not taken goes back if the consumer stops. All or nothing: if it cannot be
+ * done now, this is logged and the batch is delivered again; only errors that time cannot mend are returned. The
+ * batch must still be freed. One thread at a time; blocks.
+ */
+pgque_error *pgque_consumer_finish(const pgque_consumer *consumer,
+                                   const pgque_batch *batch);
+
+/**
+ * Handles messages until `pgque_consumer_stop`, calling `handler` for each that has a handler, with the option
+ * `concurrency` on so many threads at once. `user_data` is handed to it and may be NULL. When a stop is forced, or its
+ * `stop_timeout` is over, handlers on threads of the library's are not waited for: they may still use `user_data` when
+ * this returns. `conflict` while the consumer runs already. Blocks.
+ */
+pgque_error *pgque_consumer_run(const pgque_consumer *consumer,
+                                pgque_handler handler,
+                                void *user_data);
+
+/**
+ * Handles whole batches, or pages of large ones, until `pgque_consumer_stop`. `user_data` is handed to `handler` and
+ * may be NULL. `conflict` while the consumer runs already, and after `pgque_consumer_on`. Blocks.
+ */
+pgque_error *pgque_consumer_run_batches(const pgque_consumer *consumer,
+                                        pgque_batch_callback handler,
+                                        void *user_data);
+
+/**
+ * Marks the consumer as running, until `pgque_consumer_close`, for who makes a run of `pgque_consumer_next` and
+ * `pgque_consumer_finish`. `conflict` while the consumer runs already. Any thread; never blocks.
+ */
+pgque_error *pgque_consumer_begin_run(const pgque_consumer *consumer);
+
+/**
+ * Ends the current wait of the consumer at once, or else the next: also when called before it. What becomes of the
+ * batch in hand is said by the options `stop_policy` and `stop_timeout`; by default it is handled first. A second
+ * call forces: nothing more is handled, and no handler waited for but one that runs on the thread inside
+ * `pgque_consumer_run`. Any thread, but not a signal handler; never blocks.
+ */
+pgque_error *pgque_consumer_stop(const pgque_consumer *consumer);
+
+/**
+ * Whether a stop was asked for and not yet answered; false for NULL. Any thread; never blocks.
+ */
+bool pgque_consumer_is_stopping(const pgque_consumer *consumer);
+
+/**
+ * Waits until a stop is forced, or its `stop_timeout` is over. Who has handlers on threads of its own waits for them
+ * no longer then, and calls `pgque_consumer_finish`. Any thread; blocks.
+ */
+pgque_error *pgque_consumer_overdue(const pgque_consumer *consumer);
+
+/**
+ * Ends the run and gives up the connection; an unfinished batch is delivered again. `pgque_consumer_run` does so
+ * itself. The consumer may be used again and must still be freed. Twice is fine. One thread at a time; blocks for the
+ * call that runs now.
+ */
+pgque_error *pgque_consumer_close(const pgque_consumer *consumer);
+
+/**
+ * Frees a consumer and gives up its connection. NULL is fine. Once, when no thread uses it any more; never blocks.
+ */
+void pgque_consumer_free(pgque_consumer *consumer);
 
 /**
  * The id under which the batch is open; 0 for NULL. Never blocks.
@@ -874,9 +1081,17 @@ const pgque_message *pgque_batch_message(const pgque_batch *batch, size_t index)
 int64_t pgque_batch_handler(const pgque_batch *batch, size_t index);
 
 /**
- * The message at this index is done. A later verdict replaces an earlier one. Never blocks.
+ * How many threads may take and handle messages at once: the option `concurrency`, but no more than there are
+ * messages; 0 for NULL. Never blocks.
  */
-pgque_error *pgque_batch_ack(const pgque_batch *batch, size_t index);
+size_t pgque_batch_lanes(const pgque_batch *batch);
+
+/**
+ * The message at this index is done. The last word on a message counts, until the batch is finished. Calls the hook
+ * of `pgque_consumer_after_message`, as the others do; never blocks.
+ */
+pgque_error *pgque_batch_ack(const pgque_batch *batch,
+                             size_t index);
 
 /**
  * Deliver the message at this index again after a delay; `pgque_interval_none()` is the consumer's `retry_after`.
@@ -893,40 +1108,89 @@ pgque_error *pgque_batch_retry(const pgque_batch *batch,
 pgque_error *pgque_batch_dead(const pgque_batch *batch, size_t index, const char *reason);
 
 /**
+ * The handler of the message at this index failed: the error is logged and becomes the reason, and `retry_after` and
+ * `retry_backoff`, or the callback of `pgque_consumer_on_failure`, say when the message comes again. Never blocks.
+ */
+pgque_error *pgque_batch_fail(const pgque_batch *batch,
+                              size_t index,
+                              const char *error);
+
+/**
  * Frees a batch and its messages. One that was not finished is delivered again. NULL is fine. Never blocks.
  */
 void pgque_batch_free(pgque_batch *batch);
 
 /**
- * Settles a batch by the verdicts given on it; a message without a verdict counts as failed, unless it has no
- * handler. All or nothing: if it cannot be done now, this is logged and the batch is delivered again; only errors
- * that time cannot mend are returned. The batch must still be freed. One thread at a time; blocks.
+ * Has `callback` decide on failed messages, in place of `retry_after` and `retry_backoff`, and of an earlier callback.
+ * `user_data` is handed to it, and to `free_user_data`, which may be NULL, once neither the consumer nor a batch
+ * needs it. Holds for batches that are received from then on. Any thread; never blocks.
  */
-pgque_error *pgque_consumer_finish(const pgque_consumer *consumer,
-                                   const pgque_batch *batch);
+pgque_error *pgque_consumer_on_failure(const pgque_consumer *consumer,
+                                       pgque_failure_callback callback,
+                                       void *user_data,
+                                       pgque_free_callback free_user_data);
 
 /**
- * Handles messages until `pgque_consumer_stop`, calling `handler` for each that has a handler. `user_data` is
- * handed to it and may be NULL. One thread at a time; blocks.
+ * Has `callback` told of each message before its handler; otherwise as `pgque_consumer_on_failure`.
  */
-pgque_error *pgque_consumer_run(const pgque_consumer *consumer, pgque_handler handler, void *user_data);
+pgque_error *pgque_consumer_before_message(const pgque_consumer *consumer,
+                                           pgque_before_callback callback,
+                                           void *user_data,
+                                           pgque_free_callback free_user_data);
 
 /**
- * Ends the current wait of the consumer at once, or else the next: also when called before it. The batch that is
- * being handled is finished first. Any thread, but not a signal handler; never blocks.
+ * Has `callback` told of each message after its handler; otherwise as `pgque_consumer_on_failure`.
  */
-pgque_error *pgque_consumer_stop(const pgque_consumer *consumer);
+pgque_error *pgque_consumer_after_message(const pgque_consumer *consumer,
+                                          pgque_after_callback callback,
+                                          void *user_data,
+                                          pgque_free_callback free_user_data);
 
 /**
- * Gives up the connection; an unfinished batch is delivered again. The consumer may be used again and must still be
- * freed. Twice is fine. One thread at a time; blocks for the call that runs now.
+ * Fills in the counters, all of one moment; `stats_size` is `sizeof(pgque_stats)`, by which the library knows the
+ * header that the program was compiled with. Any thread, also while the consumer runs; never blocks.
  */
-pgque_error *pgque_consumer_close(const pgque_consumer *consumer);
+pgque_error *pgque_consumer_stats(const pgque_consumer *consumer,
+                                  pgque_stats *stats,
+                                  size_t stats_size);
 
 /**
- * Frees a consumer and gives up its connection. NULL is fine. Once, when no thread uses it any more; never blocks.
+ * Tells how the consumer fares at this moment. The answer belongs to the caller, until `pgque_health_free`. Any
+ * thread, also while the consumer runs; never blocks.
  */
-void pgque_consumer_free(pgque_consumer *consumer);
+pgque_error *pgque_consumer_health(const pgque_consumer *consumer,
+                                   pgque_health **health);
+
+/**
+ * `stopped`, `connecting`, `retrying` (it waits after a failure), `standby` (another consumer of this name is at
+ * work), `idle` (it waits for messages) or `handling`; NULL for NULL. Never blocks.
+ */
+const char *pgque_health_status(const pgque_health *health);
+
+/**
+ * Whether the loop works: it waits for messages, for its turn, or handles some. Never blocks.
+ */
+bool pgque_health_alive(const pgque_health *health);
+
+/**
+ * Since when the status holds, in microseconds since 1970; 0 for NULL. Never blocks.
+ */
+int64_t pgque_health_since_us(const pgque_health *health);
+
+/**
+ * The newest failure of the loop, or NULL if there was none; those of handlers are only counted. Never blocks.
+ */
+const char *pgque_health_last_error(const pgque_health *health);
+
+/**
+ * When that was, in microseconds since 1970; false, and nothing written, if there was none. Never blocks.
+ */
+bool pgque_health_last_error_at_us(const pgque_health *health, int64_t *last_error_at_us);
+
+/**
+ * Frees health. NULL is fine. Never blocks.
+ */
+void pgque_health_free(pgque_health *health);
 
 /**
  * Makes a ticker, which connects only when it is run, with a role that is a member of `pgque_admin`. `options` may
@@ -995,6 +1259,11 @@ bool pgque_capabilities_finish(const pgque_capabilities *capabilities);
  * Whether the engine can tick every queue with new events. Never blocks.
  */
 bool pgque_capabilities_ticker_pending(const pgque_capabilities *capabilities);
+
+/**
+ * Whether the engine hands out large batches in pages. Never blocks.
+ */
+bool pgque_capabilities_pages(const pgque_capabilities *capabilities);
 
 /**
  * Frees capabilities. NULL is fine. Never blocks.
@@ -1271,6 +1540,14 @@ pgque_error *pgque_set_log(int32_t level,
                            pgque_log_callback callback,
                            void *user_data,
                            pgque_free_callback free_user_data);
+
+/**
+ * Writes a line as the library writes its own, for wrappers that call handlers themselves. `level` is one of
+ * `PGQUE_LOG_*`, `logger` for instance `pgque.consumer.<name>`. Any thread; may call the callback of `pgque_set_log`.
+ */
+pgque_error *pgque_log(int32_t level,
+                       const char *logger,
+                       const char *line);
 
 #ifdef __cplusplus
 }  // extern "C"

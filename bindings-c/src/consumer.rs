@@ -19,9 +19,6 @@ pub const PGQUE_NEXT_IDLE: i32 = 2;
 /// `pgque_consumer_stop` was called. The consumer may be used again.
 pub const PGQUE_NEXT_STOPPED: i32 = 3;
 
-/// The number of the handler of a message that has none; `unknown_handler_policy` decides on it.
-pub const PGQUE_NO_HANDLER: i64 = -1;
-
 /// Handles one message: `handler` is the number that `pgque_consumer_on` gave. It tells its verdict by one of the
 /// `pgque_verdict` functions; without one the message counts as failed. Called on the thread inside
 /// `pgque_consumer_run`, or with `concurrency` beyond 1 on several threads of the library's at once. It may make any
@@ -253,7 +250,8 @@ pub extern "C" fn pgque_consumer_overdue(consumer: Option<&pgque_consumer>) -> O
 }
 
 /// Ends the run and gives up the connection; an unfinished batch is delivered again. `pgque_consumer_run` does so
-/// itself. The consumer may be used again and must still be freed. Twice is fine. One thread at a time; blocks for the call that runs now.
+/// itself. The consumer may be used again and must still be freed. Twice is fine. One thread at a time; blocks for the
+/// call that runs now.
 #[unsafe(no_mangle)]
 pub extern "C" fn pgque_consumer_close(consumer: Option<&pgque_consumer>) -> Option<Box<pgque_error>> {
     door("close", |door| {

@@ -28,6 +28,7 @@ static void frees_take_null(void) {
     pgque_replayed_free(NULL);
     pgque_verdicts_free(NULL);
     pgque_batch_free(NULL);
+    pgque_health_free(NULL);
     pgque_consumer_free(NULL);
     pgque_ticker_free(NULL);
     pgque_text_free(NULL);
@@ -59,10 +60,14 @@ static void accessors_take_null(void) {
     CHECK(!pgque_value_double(NULL, &real) && !pgque_value_bytes(NULL).data);
     CHECK(pgque_value_item_count(NULL) == 0 && !pgque_value_item(NULL, 0));
     CHECK(pgque_capabilities_server_version(NULL) == 0 && !pgque_capabilities_finish(NULL));
-    CHECK(!pgque_capabilities_ticker_pending(NULL) && pgque_replayed_count(NULL) == 0);
+    CHECK(!pgque_capabilities_ticker_pending(NULL) && !pgque_capabilities_pages(NULL));
+    CHECK(pgque_replayed_count(NULL) == 0);
     CHECK(pgque_replayed_failed(NULL) == 0 && !pgque_replayed_first_error(NULL).data);
     CHECK(pgque_batch_id(NULL) == 0 && pgque_batch_count(NULL) == 0 && !pgque_batch_message(NULL, 0));
-    CHECK(pgque_batch_handler(NULL, 0) == PGQUE_NO_HANDLER);
+    CHECK(pgque_batch_handler(NULL, 0) == PGQUE_NO_HANDLER && pgque_batch_lanes(NULL) == 0);
+    CHECK(!pgque_message_client(NULL) && !pgque_consumer_is_stopping(NULL));
+    CHECK(!pgque_health_status(NULL) && !pgque_health_alive(NULL) && pgque_health_since_us(NULL) == 0);
+    CHECK(!pgque_health_last_error(NULL) && !pgque_health_last_error_at_us(NULL, &number));
     CHECK(number == 7 && retry_count == 7 && rows == 7 && real == 7 && yes);
 }
 
@@ -187,6 +192,7 @@ static void consuming_refuses(pgque_client *on) {
     NULLED(pgque_verdict_ack(NULL));
     NULLED(pgque_verdict_retry(NULL, none, NULL));
     NULLED(pgque_verdict_dead(NULL, NULL));
+    NULLED(pgque_verdict_fail(NULL, "error"));
     CHECK(!messages && count == 7);
     pgque_verdicts_free(verdicts);
 }
@@ -265,26 +271,71 @@ static void loops_refuse(void) {
     NULLED(pgque_consumer_finish(consumer, NULL));
     NULLED(pgque_consumer_run(NULL, NULL, NULL));
     NULLED(pgque_consumer_run(consumer, NULL, NULL));
+    NULLED(pgque_consumer_run_batches(NULL, NULL, NULL));
+    NULLED(pgque_consumer_run_batches(consumer, NULL, NULL));
     NULLED(pgque_consumer_stop(NULL));
     NULLED(pgque_consumer_close(NULL));
+    NULLED(pgque_consumer_begin_run(NULL));
+    NULLED(pgque_consumer_overdue(NULL));
+    NULLED(pgque_consumer_take(consumer, NULL, NULL, NULL));
+    NULLED(pgque_consumer_take_all(consumer, NULL, NULL));
     NULLED(pgque_batch_ack(NULL, 0));
     NULLED(pgque_batch_retry(NULL, 0, pgque_interval_none(), NULL));
     NULLED(pgque_batch_dead(NULL, 0, NULL));
+    NULLED(pgque_batch_fail(NULL, 0, "error"));
     NULLED(pgque_ticker_run(NULL));
     NULLED(pgque_ticker_stop(NULL));
     CHECK(handler == 7 && next == 7 && !batch);
     /* A stop before the start is not lost. */
     SUCCEEDS(pgque_consumer_stop(consumer));
+    CHECK(pgque_consumer_is_stopping(consumer));
     SUCCEEDS(pgque_consumer_next(consumer, INFINITY, &next, &batch));
-    CHECK(next == PGQUE_NEXT_STOPPED && !batch);
+    CHECK(next == PGQUE_NEXT_STOPPED && !batch && !pgque_consumer_is_stopping(consumer));
+    /* The second stop forces. */
+    SUCCEEDS(pgque_consumer_stop(consumer));
+    SUCCEEDS(pgque_consumer_stop(consumer));
+    SUCCEEDS(pgque_consumer_overdue(consumer));
     pgque_consumer_free(consumer);
+}
+
+static void ignore_message(const pgque_message *message, void *user_data) { (void)message, (void)user_data; }
+
+static void count_free(void *user_data) { ++*(int *)user_data; }
+
+static void readings_and_callbacks_refuse(void) {
+    pgque_consumer *consumer = NULL;
+    pgque_health *health = NULL;
+    pgque_stats stats;
+    int freed = 0;
+    SUCCEEDS(pgque_consumer_new("host=h", "q", "c", NULL, &consumer));
+    NULLED(pgque_consumer_stats(NULL, &stats, sizeof stats));
+    NULLED(pgque_consumer_stats(consumer, NULL, sizeof stats));
+    NULLED(pgque_consumer_health(NULL, &health));
+    NULLED(pgque_consumer_health(consumer, NULL));
+    SUCCEEDS(pgque_consumer_stats(consumer, &stats, sizeof stats));
+    CHECK(stats.batches == 0 && stats.lag_seconds == 0);
+    SUCCEEDS(pgque_consumer_health(consumer, &health));
+    CHECK(strcmp(pgque_health_status(health), "stopped") == 0 && !pgque_health_alive(health));
+    CHECK(pgque_health_since_us(health) > 0 && !pgque_health_last_error(health));
+    CHECK(!pgque_health_last_error_at_us(health, NULL));
+    pgque_health_free(health);
+    NULLED(pgque_consumer_on_failure(consumer, NULL, &freed, count_free));
+    NULLED(pgque_consumer_after_message(consumer, NULL, NULL, NULL));
+    NULLED(pgque_consumer_before_message(NULL, ignore_message, &freed, count_free));
+    CHECK(freed == 2);
+    SUCCEEDS(pgque_consumer_before_message(consumer, ignore_message, &freed, count_free));
+    SUCCEEDS(pgque_consumer_before_message(consumer, ignore_message, &freed, count_free));
+    CHECK(freed == 3);
+    SUCCEEDS(pgque_consumer_on_batch(consumer));
+    NULLED(pgque_consumer_on_batch(NULL));
+    REFUSES(PGQUE_ERROR_CONFLICT, "two consumers", pgque_consumer_on(consumer, "t", NULL));
+    pgque_consumer_free(consumer);
+    CHECK(freed == 4);
 }
 
 static void ignore_line(int32_t level, const char *logger, const char *line, void *user_data) {
     (void)level, (void)logger, (void)line, (void)user_data;
 }
-
-static void count_free(void *user_data) { ++*(int *)user_data; }
 
 static void user_data_is_freed_once(void) {
     int freed = 0;
@@ -298,6 +349,9 @@ static void user_data_is_freed_once(void) {
     REFUSES(PGQUE_ERROR_INVALID_INPUT, "level", pgque_set_log(9, ignore_line, &freed, count_free));
     CHECK(freed == 3);
     SUCCEEDS(pgque_set_log(PGQUE_LOG_TRACE, ignore_line, &freed, count_free));
+    SUCCEEDS(pgque_log(PGQUE_LOG_INFO, "pgque.consumer.c", "a line"));
+    NULLED(pgque_log(PGQUE_LOG_INFO, NULL, "a line"));
+    REFUSES(PGQUE_ERROR_INVALID_INPUT, "level", pgque_log(9, "pgque", "a line"));
     SUCCEEDS(pgque_set_log(PGQUE_LOG_ERROR, NULL, NULL, NULL));
     CHECK(freed == 4);
 }
@@ -340,6 +394,7 @@ int main(void) {
     consuming_refuses(on);
     administering_refuses(on);
     loops_refuse();
+    readings_and_callbacks_refuse();
     user_data_is_freed_once();
     wrappers_texts_are_checked();
     a_wait_is_interrupted(); /* for the rest of the process */
