@@ -96,9 +96,10 @@ static json_t *do_capabilities(call *c) {
     pgque_client *on = client(c);
     pgque_capabilities *offers = NULL;
     CALL(pgque_client_capabilities(on, &offers));
-    json_t *made = json_pack(
-        "{sI, sb, sb}", "server_version", (json_int_t)pgque_capabilities_server_version(offers), "finish",
-        pgque_capabilities_finish(offers), "ticker_pending", pgque_capabilities_ticker_pending(offers));
+    json_t *made =
+        json_pack("{sI, sb, sb, sb}", "server_version", (json_int_t)pgque_capabilities_server_version(offers),
+                  "finish", pgque_capabilities_finish(offers), "ticker_pending",
+                  pgque_capabilities_ticker_pending(offers), "pages", pgque_capabilities_pages(offers));
     pgque_capabilities_free(offers);
     return made;
 }
@@ -458,6 +459,10 @@ static const struct {
     {"dlq_purge", do_dlq_purge},
     {"consumer_start", consumer_start},
     {"consumer_seen", consumer_seen},
+    {"consumer_ask_stop", consumer_ask_stop},
+    {"consumer_stats", consumer_stats},
+    {"consumer_health", consumer_health},
+    {"consumer_hooks", consumer_hooks},
     {"consumer_stop", consumer_stop},
     {"ticker_start", ticker_start},
     {"ticker_stop", ticker_stop},

@@ -55,10 +55,16 @@ bool caller_query(const char *sql, const char *const *params, size_t params_coun
 /* calls.c: which operation makes which call. */
 json_t *answer(call *c);
 
-/* background.c: consumers and tickers, which run on threads of their own. */
+/* consumer.c: consumers, which run on threads of their own. */
 json_t *consumer_start(call *c);
 json_t *consumer_seen(call *c);
+json_t *consumer_ask_stop(call *c);
+json_t *consumer_stats(call *c);
+json_t *consumer_health(call *c);
+json_t *consumer_hooks(call *c);
 json_t *consumer_stop(call *c);
+
+/* ticker.c: tickers, which do as well. */
 json_t *ticker_start(call *c);
 json_t *ticker_stop(call *c);
 
