@@ -52,3 +52,8 @@ def tick(client: pgque.PgqueClient, queue: str):
         client.ticker(queue)
 
     return tick
+
+
+@pytest.fixture
+def consumer(dsn, queue) -> pgque.Consumer:
+    return pgque.Consumer(dsn, queue=queue, name="c", retry_after=0)

@@ -6,53 +6,12 @@ import functools
 import logging
 import threading
 import time
-from collections.abc import Callable
 
 import pytest
+from running import Running, retries, until
 
 import pgque
 from pgque import _pgque
-
-
-class Running:
-    """A consumer on a thread."""
-
-    def __init__(self, consumer: pgque.Consumer) -> None:
-        self.consumer = consumer
-        self.error: BaseException | None = None
-        self.thread = threading.Thread(target=self.run, daemon=True)
-        self.thread.start()
-
-    def run(self) -> None:
-        try:
-            self.consumer.start()
-        except BaseException as error:
-            self.error = error
-
-    def stop(self) -> None:
-        self.consumer.stop()
-        self.thread.join(10)
-        assert not self.thread.is_alive()
-
-
-@pytest.fixture
-def consumer(dsn, queue) -> pgque.Consumer:
-    return pgque.Consumer(dsn, queue=queue, name="c", retry_after=0)
-
-
-def until(condition: Callable[[], object], seconds: float = 10) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.01)
-
-
-def retries(client, queue) -> list[tuple]:
-    sql = """
-        select r.ev_id from pgque.retry_queue r join pgque.queue q on q.queue_id = r.ev_queue
-        where q.queue_name = %s order by 1
-    """
-    return client.execute(sql, [queue]).fetchall()
 
 
 def test_handlers_by_type(consumer, client, queue, tick):
@@ -115,7 +74,8 @@ def test_every_outcome_of_a_handler(consumer, client, queue, tick, caplog):
     (dead,) = client.dlq_inspect(queue)
     assert (dead["msg_id"], dead["reason"]) == (ids["dead"], "beyond repair")
     failed = [r for r in caplog.records if "handler failed" in r.getMessage()]
-    assert failed[0].getMessage() == f"handler failed for msg_id={ids['raises']}, nacking"
+    line = f"handler failed for msg_id={ids['raises']}, nacking: KeyError: 'missing'"
+    assert failed[0].getMessage() == line
     assert failed[0].name == "pgque.consumer.c" and failed[0].exc_info
     assert len(failed) == 4
 
@@ -269,10 +229,14 @@ def test_the_core_can_be_stepped(dsn, client, queue, tick):
     client.send(queue, {}, type="x")
     tick()
     batch = core.next()
-    assert len(batch) == 2 and [number for number, _ in batch] == [1, None]
-    with pytest.raises(TypeError, match="verdict"):
-        core.finish(batch, [5, None])
-    core.finish(batch, [True, None])
+    assert (len(batch), batch.lanes_max, batch.client()) == (2, 1, None)
+    lane = batch.lane()
+    with pytest.raises(RuntimeError, match="no message"):
+        lane.settle(None)
+    # The message without a handler is not handed out.
+    ((number, message),) = lane
+    assert (number, message.type) == (1, "b")
+    core.finish(batch)
     core.stop()
     assert core.next() is None
     core.close()

@@ -11,6 +11,7 @@ import threading
 import time
 
 import pytest
+from running import retries
 
 import pgque
 
@@ -116,14 +117,15 @@ def test_a_signal_stops_what_runs_and_the_handlers_are_restored(dsn, queue, numb
     assert f"received signal {number.name}, shutting down" in err
 
 
-def test_a_second_signal_forces(dsn, client, queue, tick):
+@pytest.mark.parametrize("concurrency", [1, 2])
+def test_a_second_signal_forces(dsn, client, queue, tick, concurrency):
     client.send(queue, {})
     tick()
     script = Script(
         dsn,
         queue,
-        """
-        consumer = pgque.Consumer(dsn, queue=queue, name="c")
+        f"""
+        consumer = pgque.Consumer(dsn, queue=queue, name="c", concurrency={concurrency})
         @consumer.on("*")
         def handle(message):
             ready()
@@ -138,6 +140,34 @@ def test_a_second_signal_forces(dsn, client, queue, tick):
     code, _, err = script.end(timeout=5)
     assert code != 0 and "KeyboardInterrupt" in err
     assert len(client.receive(queue, "c")) == 1
+
+
+def test_a_signal_is_noticed_while_lanes_work(dsn, client, queue, tick):
+    """With the handlers on threads the main thread waits for them, and hears of signals at once."""
+    client.send_batch(queue, "t", list(range(4)))
+    tick()
+    script = Script(
+        dsn,
+        queue,
+        """
+        consumer = pgque.Consumer(
+            dsn, queue=queue, name="c", concurrency=2, stop_policy="handback"
+        )
+        signalled = threading.Event()
+        consumer.on("*")(lambda message: (ready(), signalled.wait(20)))
+        signal.signal(signal.SIGUSR1, lambda number, frame: signalled.set())
+        consumer.start()
+        print("stopped", flush=True)
+        """,
+    )
+    script.wait_ready()
+    script.process.send_signal(signal.SIGTERM)
+    time.sleep(0.3)
+    script.process.send_signal(signal.SIGUSR1)
+    code, out, err = script.end(timeout=5)
+    assert (code, out.split()) == (0, ["ready", "stopped"]), err
+    back = retries(client, queue)
+    assert len(back) == 2
 
 
 def test_a_signal_handler_may_use_the_library(dsn, queue):

@@ -101,6 +101,8 @@ class Background:
         self.error: BaseException | None = None
         self.thread = threading.Thread(target=self.run, daemon=True)
         self.seen: list[dict[str, Any]] = []
+        self.hooks: list[str] = []
+        self.inside = 0
         self.changed = threading.Condition()
 
     def run(self) -> None:
@@ -115,13 +117,16 @@ class Background:
         if self.error is not None:
             raise self.error
 
-    def handler(self, behaviour: str) -> Callable[[pgque.Message], Any]:
+    def note(self, msg: pgque.Message) -> None:
+        with self.changed:
+            self.seen.append(message(msg))
+            self.changed.notify_all()
+
+    def handler(self, behaviour: str) -> Callable[..., Any]:
         failed: set[int] = set()
 
-        def handle(msg: pgque.Message) -> Any:
-            with self.changed:
-                self.seen.append(message(msg))
-                self.changed.notify_all()
+        def handle(msg: pgque.Message, client: pgque.PgqueClient | None = None) -> Any:
+            self.note(msg)
             if behaviour == "fail" or (behaviour == "fail_once" and msg.msg_id not in failed):
                 failed.add(msg.msg_id)
                 raise RuntimeError("handler failed on purpose")
@@ -129,8 +134,31 @@ class Background:
                 return pgque.retry(0, "later")
             if behaviour == "dead":
                 raise pgque.dead("beyond repair")
-            time.sleep({"hang": 60, "slow": 3}.get(behaviour, 0))
+            if behaviour.startswith("meet:"):
+                self.meet(int(behaviour.removeprefix("meet:")))
+            if client is not None and behaviour in TRANSACTIONAL:
+                return TRANSACTIONAL[behaviour](msg, client)
+            time.sleep({"hang": 60, "slow": 3, "nap": 0.05}.get(behaviour, 0))
             return None
+
+        return handle
+
+    def meet(self, count: int) -> None:
+        with self.changed:
+            self.inside += 1
+            self.changed.notify_all()
+            if not self.changed.wait_for(lambda: self.inside >= count, 10):
+                raise TimeoutError("the others did not come")
+
+    def batch_handler(self, behaviour: str) -> Callable[[list[pgque.Message]], Any]:
+        def handle(messages: list[pgque.Message]) -> Any:
+            for msg in messages:
+                self.note(msg)
+            if behaviour == "fail":
+                raise RuntimeError("handler failed on purpose")
+            return [
+                True if behaviour == "ack" or i % 2 == 0 else None for i in range(len(messages))
+            ]
 
         return handle
 
@@ -138,6 +166,26 @@ class Background:
         with self.changed:
             self.changed.wait_for(lambda: len(self.seen) >= count, timeout)
             return list(self.seen)
+
+
+def record(msg: pgque.Message, client: pgque.PgqueClient) -> None:
+    client.execute("insert into conformance_effects (msg_id) values (%s)", [msg.msg_id])
+
+
+def record_fail(msg: pgque.Message, client: pgque.PgqueClient) -> None:
+    record(msg, client)
+    raise RuntimeError("handler failed on purpose")
+
+
+def end(_msg: pgque.Message, client: pgque.PgqueClient) -> pgque.Verdict | None:
+    try:
+        client.commit()
+    except pgque.PgqueConflict:
+        return None
+    return pgque.dead("commit was not refused")
+
+
+TRANSACTIONAL = {"record": record, "record_fail": record_fail, "commit": end}
 
 
 class Driver:
@@ -295,6 +343,15 @@ def consumer_start(driver: Driver, request: dict[str, Any]) -> None:
     background = Background(consumer)
     for event_type, behaviour in request.get("handlers", {}).items():
         consumer.on(event_type)(background.handler(behaviour))
+    if "batch_handler" in request:
+        consumer.on_batch(background.batch_handler(request["batch_handler"]))
+    if "on_failure" in request:
+        decision = {"dead": pgque.dead(), "retry": 0}[request["on_failure"]]
+        consumer.on_failure(lambda attempt, error: decision)
+    if request.get("hooks"):
+        hooks = background.hooks
+        consumer.before_message(lambda msg: hooks.append(f"before {msg.msg_id}"))
+        consumer.after_message(lambda msg, how, _: hooks.append(f"after {msg.msg_id} {how}"))
     background.thread.start()
     driver.running[request["consumer"]] = background
 
@@ -302,6 +359,32 @@ def consumer_start(driver: Driver, request: dict[str, Any]) -> None:
 @operation
 def consumer_seen(driver: Driver, request: dict[str, Any]) -> Any:
     return driver.running[request["consumer"]].wait(request["count"], request["timeout"])
+
+
+@operation
+def consumer_ask_stop(driver: Driver, request: dict[str, Any]) -> None:
+    driver.running[request["consumer"]].runner.stop()
+
+
+@operation
+def consumer_stats(driver: Driver, request: dict[str, Any]) -> Any:
+    return driver.running[request["consumer"]].runner.stats()
+
+
+@operation
+def consumer_health(driver: Driver, request: dict[str, Any]) -> Any:
+    health = driver.running[request["consumer"]].runner.health()
+    return {
+        "status": health.status,
+        "alive": health.alive,
+        "since": micros(health.since),
+        "last_error": health.last_error,
+    }
+
+
+@operation
+def consumer_hooks(driver: Driver, request: dict[str, Any]) -> Any:
+    return driver.running[request["consumer"]].hooks
 
 
 @operation
