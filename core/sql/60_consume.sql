@@ -26,8 +26,8 @@ as $build$
 declare
   -- More branches would make the first receive of every connection parse more statements.
   c_queues constant integer := 32;
-  c_where constant text := 'where (i_id is null or ev_id = i_id)
-             and ev_txid >= i_low and ev_txid <= i_high
+  c_where constant text := 'where ev_txid >= i_low and ev_txid <= i_high
+             and ev_id >= coalesce(i_id, -9223372036854775808) and ev_id <= coalesce(i_id, 9223372036854775807)
              and (ev_owner is null or ev_owner = i_sub.sub_id)
              and pg_visible_in_snapshot(ev_txid, i_new) and not pg_visible_in_snapshot(ev_txid, i_old)';
   v_branches text;

@@ -34,6 +34,7 @@ fn every_repair_mends() {
         "create function public.evil() returns trigger language plpgsql as 'begin return new; end';
          create trigger evil before insert on pgque.tick for each row execute function public.evil()",
         "drop index pgque.event_1_2_txid_idx",
+        "drop index pgque.event_1_2_txid_idx; create index event_1_2_txid_idx on pgque.event_1_2 (ev_txid)",
         "drop sequence pgque.event_1_table_seq",
         "grant insert on pgque.event_1_0 to pgque_admin",
     ] {
