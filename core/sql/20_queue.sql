@@ -60,6 +60,7 @@ begin
       v_child, 'pgque.' || v_parent || '_id_seq');
     perform pgque._create_event_index(v_child);
   end loop;
+  perform pgque._advance_table(i_queue_id, 0);
 end
 $$;
 

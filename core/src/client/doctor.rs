@@ -6,8 +6,8 @@ use crate::value::{ResultSet, Value};
 
 // Everything of the schema but the tables of single queues, as one value: kind, name, definition and, where the
 // definition does not do it, the words that bring the part back. Left out is what may rightly differ: the names of
-// indexes, check constraints (their texts depend on the release that made them), storage settings, the generated
-// bodies of `_store` and `_read`, and functions that are no part of the engine.
+// indexes, check constraints (their texts depend on the release that made them), storage settings, the
+// body of `_read` and the queues in other generated functions, and functions that are no part of the engine.
 const CATALOGUE: &str = "
 with engine_relation as (
   select c.* from pg_class c
@@ -40,9 +40,9 @@ part (kind, name, definition, words) as (
          p.proname
     from pg_proc p where p.pronamespace = 'pgque'::regnamespace and p.prokind in ('f', 'p')
   union all
-  select 'function', p.oid::regprocedure::text, md5(pg_get_functiondef(p.oid)), p.proname
+  select 'function', p.oid::regprocedure::text, md5(regexp_replace(pg_get_functiondef(p.oid), '-- <queues>.*-- </queues>', '')), p.proname
     from pg_proc p
-   where p.pronamespace = 'pgque'::regnamespace and p.prokind in ('f', 'p') and p.proname not in ('_store', '_read')
+   where p.pronamespace = 'pgque'::regnamespace and p.prokind in ('f', 'p') and p.proname <> '_read'
   union all
   select 'owner', o.name, case when o.owner = n.nspowner then 'the owner of the schema' else o.owner::regrole::text end,
          null
