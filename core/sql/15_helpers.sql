@@ -40,12 +40,28 @@ language sql volatile
 return coalesce(
   pg_sequence_last_value(to_regclass('pgque.event_' || i_queue_id || '_id_seq')), 0) + 1;
 
--- Which child receives inserts, as the sequence says it. queue_cur_table says the same in a fresh
--- snapshot; a REPEATABLE READ transaction sees an old row, but never an old sequence.
+create or replace function pgque._table_generation(i_queue_id integer) returns bigint
+language sql volatile
+return pg_sequence_last_value(to_regclass('pgque.event_' || i_queue_id || '_table_seq'));
+
+-- Which child receives inserts, as the sequence says it: the remainder of its value by the number of
+-- children. queue_cur_table says the same in a fresh snapshot; a REPEATABLE READ transaction sees an old
+-- row, but never an old sequence.
 create or replace function pgque._insert_table(i_queue_id integer) returns bigint
 language sql volatile
-return coalesce(
-  pg_sequence_last_value(to_regclass('pgque.event_' || i_queue_id || '_table_seq')), 0);
+return coalesce(pgque._table_generation(i_queue_id), 0) % 3;
+
+-- Lets the sequence name a child, by a value that it never had. Not undone by a rollback.
+create or replace function pgque._advance_table(i_queue_id integer, i_table bigint) returns void
+language plpgsql
+as $$
+declare
+  v_next bigint := coalesce(pgque._table_generation(i_queue_id), -1) + 1;
+begin
+  perform setval(to_regclass('pgque.event_' || i_queue_id || '_table_seq'),
+    v_next + (i_table - v_next % 3 + 3) % 3);
+end
+$$;
 
 -- Advisory lock keys are hashes of a readable name, so that they do not collide with other users'.
 create or replace function pgque._lock_key(i_what text, i_a bigint, i_b bigint, i_c bigint)

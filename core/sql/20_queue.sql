@@ -58,7 +58,39 @@ begin
       v_child, v_parent);
     execute format('alter table pgque.%I alter column ev_id set default nextval(%L::regclass)',
       v_child, 'pgque.' || v_parent || '_id_seq');
-    execute format('create index %I on pgque.%I (ev_txid)', v_child || '_txid_idx', v_child);
+    perform pgque._create_event_index(v_child);
+  end loop;
+  perform pgque._advance_table(i_queue_id, 0);
+end
+$$;
+
+-- By transaction, because a batch is a set of transactions, and in it by id: a page of a batch is a short
+-- piece of the index, and a single event is found without reading the others. Both ascend as events
+-- arrive, so an insert goes to the right edge and costs no more than into an index on ev_txid alone.
+create or replace function pgque._create_event_index(i_table text) returns void
+language plpgsql
+as $$
+begin
+  execute format('create index %I on pgque.%I (ev_txid, ev_id)', i_table || '_txid_idx', i_table);
+end
+$$;
+
+-- Queues of an older release have the index on ev_txid alone, or none. Nothing is locked but for those.
+do $$
+declare
+  v_table text;
+begin
+  for v_table in
+    select c.relname
+      from pgque.queue q
+     cross join generate_series(0, 2) k
+      join pg_class c on c.oid = to_regclass(format('pgque.event_%s_%s', q.queue_id, k))
+     where not exists (select from pg_index i
+                        where i.indexrelid = to_regclass(format('pgque.%I', c.relname || '_txid_idx'))
+                          and i.indnatts = 2)
+  loop
+    execute format('drop index if exists pgque.%I', v_table || '_txid_idx');
+    perform pgque._create_event_index(v_table);
   end loop;
 end
 $$;

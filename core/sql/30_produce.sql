@@ -1,102 +1,139 @@
--- Producing: the one insert function under send, insert_event and replay.
+-- Producing: the insert functions under send, insert_event and replay. Producers lock no shared row and
+-- never wait for consumers.
 --
--- pgque._store holds a static INSERT per child table for the first queues, because a static INSERT
--- keeps its plan: planning a dynamic one costs more than inserting the row. The function is generated
--- when a queue is created. Queues it does not know take the dynamic branch, so a stale version is
--- slower, never wrong. Producers lock no shared row and never wait for consumers.
+-- The short way to a queue is generated into the public functions: a static INSERT keeps its plan, while
+-- planning a dynamic one costs more than inserting the row, and so does looking the queue up. It is good
+-- as long as the queue's table sequence has the value that it had when the code was generated; whoever
+-- rotates, disables, renames or drops the queue counts it up. Everything else goes the long way: a
+-- stale function is slower, never wrong.
 
+-- The long way, which asks the queue's row.
+create or replace function pgque._store(
+  i_queue text, i_id bigint, i_time timestamptz, i_owner integer, i_retry integer,
+  i_type text, i_data text, i_extra1 text, i_extra2 text, i_extra3 text, i_extra4 text) returns bigint
+language plpgsql
+as $$
+declare
+  v_queue pgque.queue;
+  v_id bigint;
+begin
+  select * into v_queue from pgque.queue where queue_name = i_queue;
+  if not found then
+    raise exception 'queue not found: %', i_queue using errcode = 'PQ001';
+  end if;
+  if pgque._insert_refused(v_queue) then
+    raise exception 'Insert into queue disallowed' using errcode = 'PQ005';
+  end if;
+  v_id := coalesce(i_id, nextval(('pgque.event_' || v_queue.queue_id || '_id_seq')::regclass));
+  execute format('insert into %s (ev_id, ev_time, ev_owner, ev_retry, ev_type, ev_data,
+                    ev_extra1, ev_extra2, ev_extra3, ev_extra4)
+    values ($1, coalesce($2, now()), $3, $4, $5, $6, $7, $8, $9, $10)', pgque._current_table(v_queue))
+    using v_id, i_time, i_owner, i_retry, i_type, i_data, i_extra1, i_extra2, i_extra3, i_extra4;
+  return v_id;
+end
+$$;
+
+-- Name of the child that receives inserts now; good for the current transaction only. Outside READ
+-- COMMITTED the row may be older than the last rotations; the sequence is not.
+create or replace function pgque._current_table(i_queue pgque.queue) returns text
+language sql volatile
+return 'pgque.event_' || i_queue.queue_id || '_' || case
+  when current_setting('transaction_isolation') = 'read committed' then i_queue.queue_cur_table
+  else pgque._insert_table(i_queue.queue_id)
+end;
+
+create or replace function pgque._insert_refused(i_queue pgque.queue) returns boolean
+language sql stable
+return i_queue.queue_disable_insert and current_setting('session_replication_role') <> 'replica';
+
+-- Generates the public functions that send one event.
 create or replace function pgque._build_store() returns void
-language plpgsql set check_function_bodies = off
+language plpgsql
+as $$
+begin
+  perform pgque._build_send('send(queue_name text, type_name text, payload text)'::text, '$2, $3'::text);
+  perform pgque._build_send('send(queue_name text, type_name text, payload jsonb)'::text, '$2, $3::text'::text);
+  perform pgque._build_send('send(queue_name text, payload text)'::text, '''default''::text, $2'::text);
+  perform pgque._build_send('send(queue_name text, payload jsonb)'::text, '''default''::text, $2::text'::text);
+  perform pgque._build_send('insert_event(queue_name text, ev_type text, ev_data text)'::text, '$2, $3'::text);
+  perform pgque._build_send('insert_event(queue_name text, ev_type text, ev_data text, '
+    'ev_extra1 text, ev_extra2 text, ev_extra3 text, ev_extra4 text)'::text, '$2, $3, $4, $5, $6, $7'::text);
+end
+$$;
+
+-- One of them. i_values are the event's type, data and as many of the extra fields as the function has.
+create or replace function pgque._build_send(i_head text, i_values text) returns void
+language plpgsql
 as $build$
 declare
   -- More branches would make the first send of every connection parse more statements.
   c_queues constant integer := 32;
-  c_columns constant text := 'ev_id, ev_time, ev_owner, ev_retry, ev_type, ev_data,
-        ev_extra1, ev_extra2, ev_extra3, ev_extra4';
-  c_values constant text := 'coalesce(i_time, now()), i_owner, i_retry, i_type, i_data,
-        i_extra1, i_extra2, i_extra3, i_extra4';
+  v_extras boolean := i_values like '%$4%';
   v_branches text;
-  v_body text;
 begin
-  select string_agg(
-           format(E'\n  elsif v_queue = %s then\n', q.queue_id) || inserts.code
-           || E'\n    end if;', '' order by q.queue_id)
+  select string_agg(format(
+           $code$  elsif queue_name = %1$L and pg_sequence_last_value('pgque.event_%2$s_table_seq'::regclass) = %3$s then
+    v_id := nextval('pgque.event_%2$s_id_seq'::regclass);
+    insert into pgque.event_%2$s_%4$s (ev_id, ev_time, ev_type, ev_data%5$s)
+    values (v_id, now(), %6$s);
+$code$, q.queue_name, q.queue_id, q.generation, q.queue_cur_table,
+           case when v_extras then ', ev_extra1, ev_extra2, ev_extra3, ev_extra4' else '' end, i_values),
+         '' order by q.queue_id)
     into v_branches
-    from (select queue_id from pgque.queue order by queue_id limit c_queues) q
-   cross join lateral (
-     select string_agg(format(
-              '    %1$s v_table = %2$s then
-      insert into pgque.event_%3$s_%2$s (%4$s)
-      values (coalesce(i_id, nextval(''pgque.event_%3$s_id_seq'')), %5$s)
-      returning ev_id into v_id;',
-              case k when 0 then 'if' else 'elsif' end, k, q.queue_id, c_columns, c_values),
-              E'\n' order by k) as code
-       from generate_series(0, 2) k) inserts;
+    from (select *, pgque._table_generation(queue_id) as generation from pgque.queue) q
+   where not q.queue_disable_insert and q.generation % 3 = q.queue_cur_table
+     and (select count(*) from pgque.queue earlier where earlier.queue_id < q.queue_id) < c_queues;
 
-  v_body := format($body$
--- Generated by pgque._build_store().
+  -- The doctor compares what is outside of the two marks.
+  perform pgque._generate(i_head || ' returns bigint', format($body$
+-- Generated by pgque._build_send().
 declare
-  v_queue integer;
-  v_table integer;
-  v_disabled boolean;
   v_id bigint;
 begin
-  select queue_id, queue_cur_table, queue_disable_insert into v_queue, v_table, v_disabled
-    from pgque.queue where queue_name = i_queue;
-  if not found then
-    raise exception 'queue not found: %%', i_queue using errcode = 'PQ001';
-  end if;
-  if v_disabled and current_setting('session_replication_role') <> 'replica' then
-    raise exception 'Insert into queue disallowed' using errcode = 'PQ005';
-  end if;
-  -- Outside READ COMMITTED the row may be older than the last rotations; the sequence is not.
-  if current_setting('transaction_isolation') <> 'read committed' then
-    v_table := pgque._insert_table(v_queue);
-  end if;
-
-  if false then
-    null;%s
+  -- <queues>
+%s  -- </queues>
   else
-    execute format('insert into pgque.event_%%s_%%s (%s)
-      values (coalesce($1, nextval(%%L)), coalesce($2, now()), $3, $4, $5, $6, $7, $8, $9, $10)
-      returning ev_id', v_queue, v_table, 'pgque.event_' || v_queue || '_id_seq')
-      into v_id
-      using i_id, i_time, i_owner, i_retry, i_type, i_data, i_extra1, i_extra2, i_extra3, i_extra4;
+    v_id := pgque._store(queue_name, null, null, null, null, %s);
+  end if;
+  if pg_sequence_last_value('pgque.ticker_sleep'::regclass) > 0 then
+    perform pgque._wake_ticker();
   end if;
   return v_id;
 end
-$body$, v_branches, c_columns);
-
-  perform pgque._replace_function('_store'::text, $head$(
-    i_queue text, i_id bigint, i_time timestamptz, i_owner integer, i_retry integer,
-    i_type text, i_data text, i_extra1 text, i_extra2 text, i_extra3 text, i_extra4 text)
-    returns bigint$head$, v_body);
+$body$, coalesce('  ' || substr(v_branches, 6), E'  if false then\n    null;\n'), i_values || case when v_extras then '' else ', null, null, null, null' end));
 end
 $build$;
 
--- Replaces a generated function if its body has changed. Two replacements at once would fail; the
--- loser's queue takes the dynamic branch until maint(). One of another signature, by an older
--- installer, goes: beside the new one it would make every later replacement ambiguous.
-create or replace function pgque._replace_function(i_name text, i_head text, i_body text) returns void
+-- Replaces a generated function if its body has changed. Two replacements at once would fail; the loser's
+-- queue takes the long way until maint().
+create or replace function pgque._generate(i_head text, i_body text) returns void
 language plpgsql set check_function_bodies = off
 as $$
-declare
-  v_is_current boolean;
-  v_stale regprocedure;
 begin
-  select count(*) = 1 and bool_and(prosrc = i_body) into v_is_current
-    from pg_proc where pronamespace = 'pgque'::regnamespace and proname = i_name;
-  if v_is_current or not pg_try_advisory_xact_lock(pgque._lock_key('generate ' || i_name, 0, 0, 0)) then
+  if exists (select from pg_proc where pronamespace = 'pgque'::regnamespace and prosrc = i_body
+                and i_head = format('%s(%s) returns %s', proname, pg_get_function_arguments(oid),
+                                    pg_get_function_result(oid)))
+     or not pg_try_advisory_xact_lock(pgque._lock_key('generate'::text, 0, 0, 0)) then
     return;
   end if;
-  execute format('create or replace function pgque.%I%s language plpgsql as %L', i_name, i_head, i_body);
-  for v_stale in
-    select oid from pg_proc
-     where pronamespace = 'pgque'::regnamespace and proname = i_name and prosrc <> i_body
-  loop
-    execute format('drop function %s', v_stale);
-  end loop;
+  execute format('create or replace function pgque.%s language plpgsql security definer
+    set search_path = pg_catalog, pg_temp as %L', i_head, i_body);
 end
 $$;
 
-do $$ begin perform pgque._build_store(); end $$;
+-- Ends the short way to a queue of which it would not be right any more, for everybody at once, and opens
+-- it again as this transaction will leave it. Who generates meanwhile is waited for: it has not seen this.
+create or replace function pgque._queue_changed() returns trigger
+language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform pg_advisory_xact_lock(pgque._lock_key('generate'::text, 0, 0, 0));
+  perform pgque._advance_table(old.queue_id, pgque._insert_table(old.queue_id));
+  perform pgque._build_store();
+  return null;
+end
+$$;
+
+create or replace trigger queue_changed
+  after delete or update of queue_name, queue_disable_insert on pgque.queue
+  for each row execute function pgque._queue_changed();

@@ -1,61 +1,23 @@
 -- Producing: the public functions. Text payloads are stored byte for byte, jsonb in its canonical text.
 
-create or replace function pgque.send(queue_name text, type_name text, payload text) returns bigint
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+-- A flag that no transaction holds back: the second since 1970 until which the ticker sleeps, or 0. While
+-- it sleeps, whoever inserts an event wakes it, on the channel pgque_ticker, when the event is committed.
+create sequence if not exists pgque.ticker_sleep minvalue 0 start 0;
+
+-- Asked after the id of the event was drawn. So either the producer sees that the ticker sleeps, or the
+-- ticker, which looks once more after it said so, sees that an id was drawn.
+create or replace function pgque._wake_ticker() returns void
+language plpgsql
 as $$
 begin
-  return pgque._store(queue_name, null::bigint, null::timestamptz, null::integer, null::integer,
-    type_name, payload, null::text, null::text, null::text, null::text);
+  if pg_sequence_last_value('pgque.ticker_sleep'::regclass) >= extract(epoch from clock_timestamp()) then
+    perform pg_notify('pgque_ticker'::text, ''::text);
+  end if;
 end
 $$;
 
-create or replace function pgque.send(queue_name text, type_name text, payload jsonb) returns bigint
-language plpgsql security definer set search_path = pg_catalog, pg_temp
-as $$
-begin
-  return pgque._store(queue_name, null::bigint, null::timestamptz, null::integer, null::integer,
-    type_name, payload::text, null::text, null::text, null::text, null::text);
-end
-$$;
-
-create or replace function pgque.send(queue_name text, payload text) returns bigint
-language plpgsql security definer set search_path = pg_catalog, pg_temp
-as $$
-begin
-  return pgque._store(queue_name, null::bigint, null::timestamptz, null::integer, null::integer,
-    'default'::text, payload, null::text, null::text, null::text, null::text);
-end
-$$;
-
-create or replace function pgque.send(queue_name text, payload jsonb) returns bigint
-language plpgsql security definer set search_path = pg_catalog, pg_temp
-as $$
-begin
-  return pgque._store(queue_name, null::bigint, null::timestamptz, null::integer, null::integer,
-    'default'::text, payload::text, null::text, null::text, null::text, null::text);
-end
-$$;
-
-create or replace function pgque.insert_event(
-  queue_name text, ev_type text, ev_data text,
-  ev_extra1 text, ev_extra2 text, ev_extra3 text, ev_extra4 text) returns bigint
-language plpgsql security definer set search_path = pg_catalog, pg_temp
-as $$
-begin
-  return pgque._store(queue_name, null::bigint, null::timestamptz, null::integer, null::integer,
-    ev_type, ev_data, ev_extra1, ev_extra2, ev_extra3, ev_extra4);
-end
-$$;
-
-create or replace function pgque.insert_event(queue_name text, ev_type text, ev_data text)
-returns bigint
-language plpgsql security definer set search_path = pg_catalog, pg_temp
-as $$
-begin
-  return pgque._store(queue_name, null::bigint, null::timestamptz, null::integer, null::integer,
-    ev_type, ev_data, null::text, null::text, null::text, null::text);
-end
-$$;
+-- send and insert_event
+do $$ begin perform pgque._build_store(); end $$;
 
 create or replace function pgque.insert_event_raw(
   queue_name text, ev_id bigint, ev_time timestamptz, ev_owner integer, ev_retry integer,
@@ -63,24 +25,14 @@ create or replace function pgque.insert_event_raw(
 returns bigint
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
-begin
-  return pgque._store(queue_name, ev_id, ev_time, ev_owner, ev_retry, ev_type, ev_data,
+declare
+  v_id bigint := pgque._store(queue_name, ev_id, ev_time, ev_owner, ev_retry, ev_type, ev_data,
     ev_extra1, ev_extra2, ev_extra3, ev_extra4);
+begin
+  perform pgque._wake_ticker();
+  return v_id;
 end
 $$;
-
--- Name of the child that receives inserts now; good for the current transaction only. Outside READ
--- COMMITTED the row may be older than the last rotations; the sequence is not.
-create or replace function pgque._current_table(i_queue pgque.queue) returns text
-language sql volatile
-return 'pgque.event_' || i_queue.queue_id || '_' || case
-  when current_setting('transaction_isolation') = 'read committed' then i_queue.queue_cur_table
-  else pgque._insert_table(i_queue.queue_id)
-end;
-
-create or replace function pgque._insert_refused(i_queue pgque.queue) returns boolean
-language sql stable
-return i_queue.queue_disable_insert and current_setting('session_replication_role') <> 'replica';
 
 create or replace function pgque.current_event_table(x_queue_name text) returns text
 language plpgsql security definer set search_path = pg_catalog, pg_temp
@@ -129,6 +81,7 @@ begin
   execute format('insert into %s (ev_id, ev_time, ev_type, ev_data)
     select id, now(), $1, data from unnest($2, $3) as u(id, data)', pgque._current_table(v_queue))
     using ev_type, v_ids, ev_data_list;
+  perform pgque._wake_ticker();
   return v_ids;
 end
 $$;

@@ -49,8 +49,7 @@ begin
   end if;
 
   perform pgque._collect_idem(v_queue);
-  event_id := pgque._store(i_queue, null::bigint, null::timestamptz, null::integer, null::integer,
-    i_type, i_payload, i_partition_key, i_idem_key, null::text, null::text);
+  event_id := pgque.insert_event(i_queue, i_type, i_payload, i_partition_key, i_idem_key, null::text, null::text);
   update pgque.idem claim set event_id = send_idem.event_id
    where claim.queue_id = v_queue and claim.idem_key = i_idem_key;
   return next;

@@ -79,6 +79,43 @@ begin
 end
 $$;
 
+-- Announces that the ticker sleeps for so many seconds at most, listening to the channel pgque_ticker: the
+-- first event wakes it. It has to look for events once more before it sleeps. False, and nothing is
+-- announced, when it must not: if transactions may be prepared, because those cannot notify, and while a
+-- producer's transaction is open, because it may have inserted before the announcement.
+create or replace function pgque.ticker_sleep(i_seconds integer) returns boolean
+language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if (i_seconds between 1 and 3600) is not true then
+    raise exception 'ticker_sleep: seconds must be between 1 and 3600, got %', i_seconds
+      using errcode = '22023';
+  end if;
+  if current_setting('max_prepared_transactions') <> '0' then
+    return false;
+  end if;
+  perform setval('pgque.ticker_sleep'::regclass,
+    ceil(extract(epoch from clock_timestamp()))::bigint + i_seconds);
+  if exists (select from pg_locks l
+               join pg_class c on c.oid = l.relation and c.relnamespace = 'pgque'::regnamespace
+                and c.relname ~ '^event_[0-9]+_[0-2]$'
+              where l.database = (select oid from pg_database where datname = current_database())
+                and l.locktype = 'relation' and l.mode = 'RowExclusiveLock' and l.pid is distinct from pg_backend_pid()) then
+    perform pgque.ticker_wake();
+    return false;
+  end if;
+  return true;
+end
+$$;
+
+create or replace function pgque.ticker_wake() returns void
+language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform setval('pgque.ticker_sleep'::regclass, 0);
+end
+$$;
+
 -- Makes the next ticker call see many new events. Inserts no tick; the answer is the newest existing
 -- one. The queue row is only read.
 create or replace function pgque.force_next_tick(i_queue_name text) returns bigint

@@ -1,9 +1,10 @@
 -- Pages: reading one open batch in parts, each acknowledged by itself. Memory is bounded by the page,
 -- not by the batch.
 --
--- The pages of a batch follow the order (ev_id, ev_txid): retried events keep their id, hence the
--- second key. Events of one batch never change, so the position of the last acknowledged event says
--- all: a page handed out again after a crash has the same events. While a batch is read in pages its
+-- The pages of a batch follow its transactions, in the order (ev_txid, ev_id) of the index, so that a page
+-- costs the same in a batch of any size; within a page messages are in the order of their ids, as they are
+-- in a batch that is received whole. Events of one batch never change, so the position of the last
+-- acknowledged event says all: a page handed out again after a crash has the same events. While a batch is read in pages its
 -- subscription row says so (sub_paged), and every call on the whole batch is refused.
 
 -- One row per subscription that ever read pages: how far it is (page_after), the page that is handed
@@ -77,45 +78,6 @@ begin
   if v_problem is not null then
     raise exception 'receive_page: %', v_problem using errcode = '22023';
   end if;
-end
-$$;
-
--- The page that is handed out, or else the next one: at most i_size events after the last acknowledged
--- one. One event more is read, to know whether any follow. Events with equal keys (one id inserted
--- twice by one transaction) are not parted; then "last" may be denied although nothing follows.
-create or replace function pgque._read_page(
-  i_sub pgque.subscription, i_state pgque.page_state, i_size bigint,
-  out messages pgque.message[], out last_id bigint, out last_txid xid8, out is_last boolean)
-language plpgsql
-as $$
-declare
-  v_filter text := '';
-begin
-  if i_state.page_after_id is not null then
-    v_filter := format('(ev_id, ev_txid) > (%L::bigint, %L::xid8) and ',
-      i_state.page_after_id, i_state.page_after_txid);
-  end if;
-  if i_state.page_last_id is not null then
-    v_filter := v_filter || format('(ev_id, ev_txid) <= (%L::bigint, %L::xid8) and ',
-      i_state.page_last_id, i_state.page_last_txid);
-    i_size := 1000000000;
-  end if;
-  execute format($sql$
-    with event as materialized (
-      select * from (%s) e order by ev_id, ev_txid fetch first ($1 + 1) rows with ties),
-    page as materialized (
-      select * from event order by ev_id, ev_txid fetch first $1 rows with ties)
-    select array_agg(row(ev_id, $2, ev_type, ev_data, ev_retry, ev_time,
-                         ev_extra1, ev_extra2, ev_extra3, ev_extra4)::pgque.message
-                     order by ev_id, ev_txid),
-           (array_agg(ev_id order by ev_id desc, ev_txid desc))[1],
-           (array_agg(ev_txid order by ev_id desc, ev_txid desc))[1],
-           (select count(*) from event) <= $1
-      from page
-    $sql$, pgque._batch_sql(i_sub, i_sub.sub_last_tick, i_sub.sub_next_tick, pgque._event_columns(),
-             v_filter))
-    into messages, last_id, last_txid, is_last
-    using i_size, i_sub.sub_batch;
 end
 $$;
 
@@ -536,15 +498,15 @@ begin
     from jsonb_array_elements(i_failures) with ordinality f (e, n);
   execute format($sql$
     select id, count(ev_id) as found,
-           count(*) filter (where ($2 is null or (ev_id, ev_txid) > ($2, $3))
-                              and (ev_id, ev_txid) <= ($4, $5)) as in_page
+           count(*) filter (where ($2 is null or (ev_txid, ev_id) > ($3, $2))
+                              and (ev_txid, ev_id) <= ($5, $4)) as in_page
       from unnest($1) id left join (%s) e on ev_id = id
      group by id having count(ev_id) <> 1
-         or count(*) filter (where ($2 is null or (ev_id, ev_txid) > ($2, $3))
-                               and (ev_id, ev_txid) <= ($4, $5)) <> 1
+         or count(*) filter (where ($2 is null or (ev_txid, ev_id) > ($3, $2))
+                               and (ev_txid, ev_id) <= ($5, $4)) <> 1
      order by id limit 1
     $sql$, pgque._batch_sql(i_sub, i_sub.sub_last_tick, i_sub.sub_next_tick, 'ev_id, ev_txid'::text,
-             'ev_id = any ($1) and '::text))
+             pgque._ids_filter(v_ids)))
     into v_wrong
     using v_ids, i_state.page_after_id, i_state.page_after_txid, i_state.page_last_id,
           i_state.page_last_txid;

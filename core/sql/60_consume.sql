@@ -26,8 +26,8 @@ as $build$
 declare
   -- More branches would make the first receive of every connection parse more statements.
   c_queues constant integer := 32;
-  c_where constant text := 'where (i_id is null or ev_id = i_id)
-             and ev_txid >= i_low and ev_txid <= i_high
+  c_where constant text := 'where ev_txid >= i_low and ev_txid <= i_high
+             and ev_id >= coalesce(i_id, -9223372036854775808) and ev_id <= coalesce(i_id, 9223372036854775807)
              and (ev_owner is null or ev_owner = i_sub.sub_id)
              and pg_visible_in_snapshot(ev_txid, i_new) and not pg_visible_in_snapshot(ev_txid, i_old)';
   v_branches text;
@@ -74,6 +74,30 @@ $body$, v_branches);
     i_limit bigint, i_id bigint) returns setof pgque.message$head$, v_body);
 end
 $build$;
+
+-- Replaces the function if its body has changed. One of another signature, by an older installer, goes:
+-- beside the new one it would make every later replacement ambiguous.
+create or replace function pgque._replace_function(i_name text, i_head text, i_body text) returns void
+language plpgsql set check_function_bodies = off
+as $$
+declare
+  v_is_current boolean;
+  v_stale regprocedure;
+begin
+  select count(*) = 1 and bool_and(prosrc = i_body) into v_is_current
+    from pg_proc where pronamespace = 'pgque'::regnamespace and proname = i_name;
+  if v_is_current or not pg_try_advisory_xact_lock(pgque._lock_key('generate ' || i_name, 0, 0, 0)) then
+    return;
+  end if;
+  execute format('create or replace function pgque.%I%s language plpgsql as %L', i_name, i_head, i_body);
+  for v_stale in
+    select oid from pg_proc
+     where pronamespace = 'pgque'::regnamespace and proname = i_name and prosrc <> i_body
+  loop
+    execute format('drop function %s', v_stale);
+  end loop;
+end
+$$;
 
 -- A batch is delivered whole or not at all: handing out a part, which ack would then pass over, loses
 -- the rest. Everything the receive has done so far is rolled back with the error.

@@ -7,6 +7,17 @@ language sql stable
 return now() + make_interval(secs => round(extract(epoch from
   coalesce(i_retry_after, interval '60 seconds')))::double precision);
 
+-- The condition that an event has one of the ids in $1. Only the bounds are for the index: it would look
+-- for each id anew in all of the batch.
+create or replace function pgque._ids_filter(i_ids bigint[]) returns text
+language plpgsql immutable
+as $$
+begin
+  return (select format('ev_id >= %s and ev_id <= %s and ev_id + 0 = any ($1) and ',
+                        coalesce(min(id), 0), coalesce(max(id), 0)) from unnest(i_ids) id);
+end
+$$;
+
 -- Routes events of one batch in one statement; returns how many of the ids were found. The events are
 -- read again from the batch, by id inside the batch's own range: nothing the caller says about them is
 -- trusted, and the rest of the batch is not materialised. Conflicts mean that the event was routed
@@ -60,7 +71,7 @@ begin
           on conflict (ev_owner, ev_id) do nothing)
     select count(*) from routed
     $sql$, pgque._batch_sql(i_sub, i_sub.sub_last_tick, i_sub.sub_next_tick, pgque._event_columns(),
-             'ev_id = any ($1) and '::text))
+             pgque._ids_filter(i_msg_ids)))
     into v_found
     using i_msg_ids, i_retry_after, i_dead, i_reasons, v_max, i_sub.sub_queue, v_main, i_sub.sub_id,
           i_counted;
@@ -176,7 +187,7 @@ begin
   execute format('select id from unnest($1) with ordinality u (id, position)
      where id is null or id not in (%s) order by position limit 1',
     pgque._batch_sql(i_sub, i_sub.sub_last_tick, i_sub.sub_next_tick, 'ev_id'::text,
-      'ev_id = any ($1) and '::text))
+      pgque._ids_filter(i_msg_ids)))
     into v_id using i_msg_ids;
   return v_id;
 end

@@ -51,9 +51,7 @@ begin
   if not found then
     raise exception 'dead letter entry not found: %', i_dead_letter_id using errcode = 'PQ004';
   end if;
-  return pgque._store((select queue_name from pgque.queue where queue_id = v.dl_queue_id),
-    null::bigint, null::timestamptz, null::integer, null::integer,
-    v.ev_type, v.ev_data, v.ev_extra1, v.ev_extra2, v.ev_extra3, v.ev_extra4);
+  return pgque.insert_event((select queue_name from pgque.queue where queue_id = v.dl_queue_id), v.ev_type, v.ev_data, v.ev_extra1, v.ev_extra2, v.ev_extra3, v.ev_extra4);
 end
 $$;
 

@@ -89,7 +89,7 @@ begin
            (select max(tick_id) from pgque.tick where tick_queue = v_queue.queue_id));
   -- Last, because a rollback does not take it back. Should one follow, the sequence names a table that
   -- was not truncated: batches read it too, and the next rotation looks into it before truncating.
-  perform setval('pgque.event_' || v_queue.queue_id || '_table_seq', v_next);
+  perform pgque._advance_table(v_queue.queue_id, v_next);
   return 0;
 end
 $$;

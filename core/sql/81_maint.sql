@@ -69,8 +69,6 @@ begin
   if exists (select from pgque.queue where queue_switch_step2 is null) then
     perform pgque.maint_rotate_tables_step2();
   end if;
-  perform pgque._build_store();
-  perform pgque._build_read();
   loop
     v_result := pgque.maint_deliver_delayed();
     v_total := v_total + v_result;
@@ -98,6 +96,9 @@ begin
       raise warning 'maint: %(%): %', v.func_name, v.func_arg, sqlerrm;
     end;
   end loop;
+  -- Last, because it is to know the rotated tables.
+  perform pgque._build_store();
+  perform pgque._build_read();
   return v_total;
 end
 $$;

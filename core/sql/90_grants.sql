@@ -14,7 +14,7 @@ begin
      and c.relowner <> (select nspowner from pg_namespace where nspname = 'pgque')
      and (c.relname in ('queue', 'consumer', 'subscription', 'subscription_key', 'tick', 'coop_window',
                         'event_template', 'retry_queue', 'dead_letter', 'config', 'delayed_events', 'idem',
-                        'page_state', 'batch_id_seq')
+                        'page_state', 'batch_id_seq', 'ticker_sleep')
           or c.relname ~ '^event_\d+');
   if v_foreign is null then
     select string_agg(p.oid::regprocedure::text, ', ') into v_foreign
@@ -84,7 +84,7 @@ declare
       "in_flight", "throughput", "error_rate",
       "version", "schema_version"],
     "pgque_admin": ["create_queue", "drop_queue", "set_queue_config", "grant_perms", "ticker",
-      "ticker_pending", "force_next_tick", "force_tick", "find_tick_helper", "insert_event",
+      "ticker_pending", "ticker_sleep", "ticker_wake", "force_next_tick", "force_tick", "find_tick_helper", "insert_event",
       "insert_event_raw", "current_event_table", "register_consumer", "register_consumer_at",
       "unregister_consumer", "next_batch", "next_batch_info", "next_batch_custom",
       "get_batch_events", "batch_event_sql", "batch_event_tables", "finish_batch", "event_retry",

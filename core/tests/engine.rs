@@ -48,6 +48,8 @@ mod rotation;
 mod schedule;
 #[path = "engine/security.rs"]
 mod security;
+#[path = "engine/short_way.rs"]
+mod short_way;
 #[path = "engine/speed.rs"]
 mod speed;
 #[path = "engine/tick.rs"]

@@ -261,6 +261,28 @@ class Bench:
             f"{count} due retries moved by one call", elapsed, "s", "≤ 1", cpu, left=float(left)
         )
 
+    def pages(self):
+        count = self.n(1000000)
+        self.queue("pages", "c")
+        # In lots, for the server would need much memory for all of them at once; all in one transaction.
+        self.run(
+            f"""select count(pgque.send_batch('pages', 't', array_fill(repeat('x', 1000), array[1000])))
+                  from generate_series(1, {count // 1000})""",
+            "select pgque.ticker_pending()",
+        )
+        token, pages, left = None, [], True
+        started = time.perf_counter()
+        while left:
+            elapsed, _ = self.timed("select pgque.receive_page('pages', 'c', 'w', 10000) is null")
+            pages.append(elapsed)
+            token = self.ask("select page_token from pgque.page_state where page_worker = 'w'")
+            left = not self.ask("select batch_finished from pgque.ack_page(%s, 'w')", token)
+        total = time.perf_counter() - started
+        self.row("first page of 10000, of a batch of GB", pages[0] * 1000, "ms", "≤ 200")
+        self.row(
+            f"all {len(pages)} pages with ack", total, "s", "≤ 30", slowest=max(pages) * 1000
+        )
+
     def cooperative(self):
         windows = self.n(40)
         seconds = {}
@@ -407,6 +429,7 @@ def measure(dsn, options):
         "receive_large",
         "pairs",
         "verdicts",
+        "pages",
         "cooperative",
         "idle",
         "ticker",

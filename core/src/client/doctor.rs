@@ -6,8 +6,8 @@ use crate::value::{ResultSet, Value};
 
 // Everything of the schema but the tables of single queues, as one value: kind, name, definition and, where the
 // definition does not do it, the words that bring the part back. Left out is what may rightly differ: the names of
-// indexes, check constraints (their texts depend on the release that made them), storage settings, the generated
-// bodies of `_store` and `_read`, and functions that are no part of the engine.
+// indexes, check constraints (their texts depend on the release that made them), storage settings, the
+// body of `_read` and the queues in other generated functions, and functions that are no part of the engine.
 const CATALOGUE: &str = "
 with engine_relation as (
   select c.* from pg_class c
@@ -40,9 +40,9 @@ part (kind, name, definition, words) as (
          p.proname
     from pg_proc p where p.pronamespace = 'pgque'::regnamespace and p.prokind in ('f', 'p')
   union all
-  select 'function', p.oid::regprocedure::text, md5(pg_get_functiondef(p.oid)), p.proname
+  select 'function', p.oid::regprocedure::text, md5(regexp_replace(pg_get_functiondef(p.oid), '-- <queues>.*-- </queues>', '')), p.proname
     from pg_proc p
-   where p.pronamespace = 'pgque'::regnamespace and p.prokind in ('f', 'p') and p.proname not in ('_store', '_read')
+   where p.pronamespace = 'pgque'::regnamespace and p.prokind in ('f', 'p') and p.proname <> '_read'
   union all
   select 'owner', o.name, case when o.owner = n.nspowner then 'the owner of the schema' else o.owner::regrole::text end,
          null
@@ -88,14 +88,20 @@ select q.queue_name as object, 'missing: pgque.event_' || q.queue_id || w.suffix
          when '_table_seq' then format('create sequence pgque.event_%1$s_table_seq minvalue 0 start 0; select setval(''pgque.event_%1$s_table_seq'', %2$s); pgque install', q.queue_id, q.queue_cur_table)
          when '_id_seq' then format('create sequence pgque.event_%1$s_id_seq; select setval(''pgque.event_%1$s_id_seq'', (select coalesce(max(ev_id), 1) from pgque.event_%1$s)); pgque install', q.queue_id)
          when '_tick_seq' then format('create sequence pgque.event_%1$s_tick_seq; select setval(''pgque.event_%1$s_tick_seq'', (select max(tick_id) from pgque.tick where tick_queue = %1$s)); pgque install', q.queue_id)
-         when '_0_txid_idx' then format('create index event_%1$s_0_txid_idx on pgque.event_%1$s_0 (ev_txid)', q.queue_id)
-         when '_1_txid_idx' then format('create index event_%1$s_1_txid_idx on pgque.event_%1$s_1 (ev_txid)', q.queue_id)
-         when '_2_txid_idx' then format('create index event_%1$s_2_txid_idx on pgque.event_%1$s_2 (ev_txid)', q.queue_id)
+         when '_0_txid_idx' then format('create index event_%1$s_0_txid_idx on pgque.event_%1$s_0 (ev_txid, ev_id)', q.queue_id)
+         when '_1_txid_idx' then format('create index event_%1$s_1_txid_idx on pgque.event_%1$s_1 (ev_txid, ev_id)', q.queue_id)
+         when '_2_txid_idx' then format('create index event_%1$s_2_txid_idx on pgque.event_%1$s_2 (ev_txid, ev_id)', q.queue_id)
          else 'restore it from a backup, or drop the queue' end as repair
   from pgque.queue q
  cross join unnest(array['', '_0', '_1', '_2', '_0_txid_idx', '_1_txid_idx', '_2_txid_idx',
                          '_id_seq', '_tick_seq', '_table_seq']) w (suffix)
  where to_regclass('pgque.event_' || q.queue_id || w.suffix) is null
+union all
+select q.queue_name, format('index %s is not on (ev_txid, ev_id): pages and single events are slow', c.relname), 'pgque install'
+  from pgque.queue q
+  join pg_class c on c.relnamespace = 'pgque'::regnamespace
+   and c.relname ~ ('^event_' || q.queue_id || '_[0-2]_txid_idx$')
+  join pg_index i on i.indexrelid = c.oid and i.indnatts <> 2
 union all
 select q.queue_name, 'grants of pgque.' || c.relname || ' differ', format('select pgque.grant_perms(%L)', q.queue_name)
   from pgque.queue q

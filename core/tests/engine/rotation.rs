@@ -48,7 +48,7 @@ fn tables_take_turns_and_old_events_and_ticks_go() {
         assert!(rotate(&mut client));
         drain(&mut client);
         assert_eq!(current(&mut client), expected);
-        assert_eq!(client.get::<i64>("select last_value from pgque.event_1_table_seq"), i64::from(expected));
+        assert_eq!(client.get::<i64>("select last_value % 3 from pgque.event_1_table_seq"), i64::from(expected));
     }
     assert!(client.get::<i64>("select count(*) from pgque.event_1") <= 2);
     assert!(client.get::<i64>("select count(*) from pgque.tick") <= 6);

@@ -39,6 +39,58 @@ fn receive_and_ack_do_not_decay_while_an_old_snapshot_is_held() {
     assert!(touched < 60, "{touched}");
 }
 
+/// Of a hundred pages that are left none is read, whatever transactions the batch is made of.
+#[test]
+fn a_page_costs_what_it_holds_and_not_what_its_batch_holds() {
+    let database = Database::new();
+    let mut client = database.client();
+    client.run("select pgque.create_queue('q'), pgque.subscribe('q', 'c')");
+    let mut bulk = database.client();
+    bulk.run("begin; select pgque.send_batch('q', 't', array_fill(repeat('x', 1000), array[10000]))");
+    // Enough transactions for the open one to be taken by itself, and a tick that finds it open.
+    client.run("do $$ begin for i in 1 .. 150 loop perform pgque.send('q', 'small'::text); commit; end loop; end $$");
+    client.tick("q");
+    bulk.run("commit");
+    client
+        .run("do $$ begin for i in 1 .. 150 loop perform pgque.send('q', repeat('y', 1000)); commit; end loop; end $$");
+    client.run("select pgque.ack(batch_id) from pgque.receive('q', 'c', 200) limit 1");
+    client.tick("q");
+
+    // The first one of a session reads catalogues too.
+    client.run("select pgque.receive_page('q', 'c', 'me', 100)");
+    let mut sizes = Vec::new();
+    for _ in 0..2 {
+        let touched = pages_touched(&mut client, "receive_page('q', 'c', 'me', 100)");
+        assert!(touched < 300, "{touched}");
+        sizes.push(client.get::<i32>("select cardinality(messages) from pgque.receive_page('q', 'c', 'me', 100)"));
+        client.run("select pgque.ack_page(page_token, 'me') from pgque.receive_page('q', 'c', 'me')");
+    }
+    assert_eq!(sizes, [100, 100]);
+    let mut left = 0;
+    while let Some(page) =
+        client.get::<Option<i32>>("select cardinality(messages) from pgque.receive_page('q', 'c', 'me', 3000)")
+    {
+        left += page;
+        client.run("select pgque.ack_page(page_token, 'me') from pgque.receive_page('q', 'c', 'me')");
+    }
+    assert_eq!(left, 10_150 - 200);
+}
+
+#[test]
+fn a_nack_does_not_read_the_rest_of_its_batch() {
+    let database = Database::new();
+    let mut client = database.client();
+    client.run("select pgque.create_queue('q'), pgque.subscribe('q', 'c')");
+    client.run("select pgque.send_batch('q', 't', array_fill(repeat('x', 1000), array[10000]))");
+    client.tick("q");
+    let batch = client.messages("receive('q', 'c', 10000)")[0].batch;
+    let nack =
+        |id| format!("nack({batch}, row({id}, {batch}, 't', 'x', null, now(), null, null, null, null)::pgque.message)");
+    client.run(&format!("select pgque.{}", nack(1)));
+    let touched = pages_touched(&mut client, &nack(5000));
+    assert!(touched < 200, "{touched}");
+}
+
 #[test]
 fn a_consumer_has_one_row_however_it_is_written() {
     let database = Database::new();

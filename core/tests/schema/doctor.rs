@@ -24,6 +24,9 @@ fn every_repair_mends() {
         "alter table pgque.config drop column ticker_job_id",
         "alter table pgque.retry_queue drop constraint retry_queue_ev_queue_fkey",
         "create or replace function pgque.ack(i_batch_id bigint) returns int language sql as 'select 1'",
+        "create or replace function pgque.send(queue_name text, payload text) returns bigint language plpgsql
+           security definer set search_path = pg_catalog, pg_temp as 'begin return 1; end'",
+        "drop trigger queue_changed on pgque.queue",
         "drop function pgque.touch_subconsumer(text, text, text)",
         "drop function pgque.touch_subconsumer(text, text, text);
          create function pgque.touch_subconsumer(a text, b text, c text) returns text language sql as 'select a'",
@@ -34,6 +37,7 @@ fn every_repair_mends() {
         "create function public.evil() returns trigger language plpgsql as 'begin return new; end';
          create trigger evil before insert on pgque.tick for each row execute function public.evil()",
         "drop index pgque.event_1_2_txid_idx",
+        "drop index pgque.event_1_2_txid_idx; create index event_1_2_txid_idx on pgque.event_1_2 (ev_txid)",
         "drop sequence pgque.event_1_table_seq",
         "grant insert on pgque.event_1_0 to pgque_admin",
     ] {
