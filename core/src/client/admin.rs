@@ -27,7 +27,8 @@ const BATCH_INFO: &str = "select queue_name, consumer_name, \
 // Asks the catalogue, which answers also where the schema is missing.
 const CAPABILITIES: &str = "select current_setting('server_version_num'), \
      (to_regprocedure('pgque.finish(bigint,bigint[],interval[],boolean[],text[])') is not null)::integer::text, \
-     (to_regprocedure('pgque.ticker_pending()') is not null)::integer::text";
+     (to_regprocedure('pgque.ticker_pending()') is not null)::integer::text, \
+     (to_regprocedure('pgque.ticker_sleep(integer)') is not null)::integer::text";
 
 const STATUS_COLUMNS: [(&str, As); 3] = [("component", As::Text), ("status", As::Text), ("detail", As::Text)];
 const QUEUE_COLUMNS: [(&str, As); 14] = [
@@ -77,6 +78,8 @@ pub struct Capabilities {
     pub finish: bool,
     /// The engine can tick every queue with new events.
     pub ticker_pending: bool,
+    /// The engine can have its producers wake a sleeping ticker.
+    pub(crate) ticker_sleep: bool,
 }
 
 impl Client {
@@ -139,7 +142,12 @@ impl Client {
         let ask = || async {
             let rows = self.run("capabilities", CAPABILITIES, vec![]).await?;
             let number = |column| Ok::<i64, crate::Error>(rows.number(0, column)?.unwrap_or_default());
-            Ok(Capabilities { server_version: number(0)?, finish: number(1)? == 1, ticker_pending: number(2)? == 1 })
+            Ok(Capabilities {
+                server_version: number(0)?,
+                finish: number(1)? == 1,
+                ticker_pending: number(2)? == 1,
+                ticker_sleep: number(3)? == 1,
+            })
         };
         self.capabilities.get_or_try_init(ask).await.copied()
     }
