@@ -7,7 +7,7 @@ import { NativeTicker } from './native'
 export interface TickerOptions {
   /** Between ticks while events flow. Default 0.01. */
   tickInterval?: number
-  /** Between ticks when nothing is new; reached by doubling. Default 0.25. */
+  /** Between ticks when nothing is new; reached by doubling. Default 1. */
   tickIntervalMax?: number
   /** Between looks for due retries. Default 1. */
   retryInterval?: number

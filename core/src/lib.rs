@@ -38,7 +38,7 @@ pub use message::{Event, Message, Payload, Timestamp};
 pub use schema::{
     InstallOptions, InstallStep, Installed, SCHEMA_VERSION, install, install_plan, install_with, uninstall,
 };
-pub use ticker::{Ticker, TickerOptions};
+pub use ticker::{Ticker, TickerOptions, TickerState, TickerStats};
 pub use value::{ResultSet, Value};
 
 /// The version of this library.

@@ -6,10 +6,16 @@ use crate::error::{Error, Kind, Result};
 use crate::executor::Rows;
 
 /// A point in time with the microsecond precision of PostgreSQL.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(i64);
 
 impl Timestamp {
+    /// By this machine's clock.
+    pub fn now() -> Timestamp {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Timestamp(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
+    }
+
     pub fn from_unix_micros(micros: i64) -> Timestamp {
         Timestamp(micros)
     }

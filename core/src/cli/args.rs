@@ -102,7 +102,7 @@ pub(super) struct Ticking {
     /// Between ticks while events flow [default: 0.01]
     #[arg(long, value_name = "SECONDS")]
     tick_interval: Option<String>,
-    /// Between ticks when nothing is new [default: 0.25]
+    /// Between ticks when nothing is new [default: 1]
     #[arg(long, value_name = "SECONDS")]
     tick_interval_max: Option<String>,
     /// Between looks for due retries [default: 1]

@@ -28,7 +28,8 @@ const BATCH_INFO: &str = "select queue_name, consumer_name, \
 const CAPABILITIES: &str = "select current_setting('server_version_num'), \
      (to_regprocedure('pgque.finish(bigint,bigint[],interval[],boolean[],text[],boolean[])') is not null)::integer::text, \
      (to_regprocedure('pgque.ticker_pending()') is not null)::integer::text, \
-     (to_regprocedure('pgque.receive_page(text,text,text,integer,interval)') is not null)::integer::text";
+     (to_regprocedure('pgque.receive_page(text,text,text,integer,interval)') is not null)::integer::text, \
+     (to_regprocedure('pgque.ticker_sleep(integer)') is not null)::integer::text";
 
 const STATUS_COLUMNS: [(&str, As); 3] = [("component", As::Text), ("status", As::Text), ("detail", As::Text)];
 const QUEUE_COLUMNS: [(&str, As); 14] = [
@@ -80,6 +81,8 @@ pub struct Capabilities {
     pub ticker_pending: bool,
     /// The engine hands out large batches in pages.
     pub pages: bool,
+    /// The engine can have its producers wake a sleeping ticker.
+    pub(crate) ticker_sleep: bool,
 }
 
 impl Client {
@@ -148,6 +151,7 @@ impl Client {
                 finish: offers(1)?,
                 ticker_pending: offers(2)?,
                 pages: offers(3)?,
+                ticker_sleep: offers(4)?,
             })
         };
         self.capabilities.get_or_try_init(ask).await.copied()

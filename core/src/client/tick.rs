@@ -1,18 +1,41 @@
 //! Ticks and maintenance. They need the role `pgque_admin`.
 
+use std::time::Duration;
+
 use super::Client;
 use crate::error::Result;
 use crate::executor::Param;
 
 const TICKER: &str = "select pgque.ticker($1)::text";
 const TICKER_ALL: &str = "select pgque.ticker()::text";
-const TICKER_PENDING: &str = "select pgque.ticker_pending()::text";
+// Beside it the milliseconds until the next retry is due, so that nothing else has to look for retries.
+const TICKER_PENDING: &str = "select pgque.ticker_pending()::text, (select \
+     ceil(extract(epoch from min(ev_retry_after) - clock_timestamp()) * 1000)::bigint::text from pgque.retry_queue)";
+const TICKER_SLEEP: &str = "select pgque.ticker_sleep($1::integer)::integer::text";
+const TICKER_WAKE: &str = "select pgque.ticker_wake()";
 const FORCE_NEXT_TICK: &str = "select pgque.force_next_tick($1)::text";
 const MAINT: &str = "select pgque.maint()::text";
 const MAINT_RETRY_EVENTS: &str = "select pgque.maint_retry_events()::text";
-const MAINT_ROTATE_TABLES_STEP2: &str = "select pgque.maint_rotate_tables_step2()::text";
+// The rows are counted by the statement's snapshot, which is older than what the function does.
+const MAINT_ROTATE_TABLES_STEP2: &str = "select (pgque.maint_rotate_tables_step2() + \
+     (select count(*) from pgque.queue where queue_switch_step2 is null))::text";
 // A session lock of the leader's: the key is the engine's schema, so that each database elects its own.
 const TRY_LEAD: &str = "select pg_try_advisory_lock('pgque'::regnamespace::oid::integer, 1)::integer::text";
+// A leader whose machine or network vanished would hold its lock until the server notices, by default in two hours.
+const GUARD_LEADERSHIP: &str = "select set_config('tcp_keepalives_idle', '5', false), \
+     set_config('tcp_keepalives_interval', '2', false), set_config('tcp_keepalives_count', '3', false)";
+
+/// Where producers ring for a sleeping ticker.
+const BELL: &str = "pgque_ticker";
+
+/// What a look for new events found.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Pending {
+    /// How many queues ticked.
+    pub ticks: u64,
+    /// The time until the next retry is due; `None` if none waits.
+    pub retry_in: Option<Duration>,
+}
 
 impl Client {
     /// Ticks one queue if its settings ask for it. The tick's id, or `None` if it was not yet time.
@@ -26,11 +49,36 @@ impl Client {
     }
 
     /// Ticks every queue with a new event, whatever its settings; `None` if the engine has no such call.
-    pub(crate) async fn ticker_pending(&self) -> Result<Option<i64>> {
-        match self.capabilities().await?.ticker_pending {
-            true => self.number("ticker_pending", TICKER_PENDING, vec![]).await.map(Some),
-            false => Ok(None),
+    pub(crate) async fn ticker_pending(&self) -> Result<Option<Pending>> {
+        if !self.capabilities().await?.ticker_pending {
+            return Ok(None);
         }
+        let rows = self.run("ticker_pending", TICKER_PENDING, vec![]).await?;
+        let until = |ms: i64| Duration::from_millis(ms.try_into().unwrap_or_default());
+        Ok(Some(Pending { ticks: rows.number(0, 0)?.unwrap_or_default(), retry_in: rows.number(0, 1)?.map(until) }))
+    }
+
+    /// Has producers ring for so long; false if they cannot in this database.
+    pub(crate) async fn ticker_sleep(&self, seconds: u32) -> Result<bool> {
+        let params = vec![Param::int("seconds", seconds.into())];
+        Ok(self.number("ticker_sleep", TICKER_SLEEP, params).await? == 1)
+    }
+
+    /// Has producers ring no longer.
+    pub(crate) async fn ticker_wake(&self) -> Result<()> {
+        self.run("ticker_wake", TICKER_WAKE, vec![]).await.map(drop)
+    }
+
+    pub(crate) async fn listen_for_bell(&self) -> Result<()> {
+        self.own_connection("ticker")?.listen(BELL).await
+    }
+
+    /// Waits until a producer rings; false if none did in time. All that rang by now count as one.
+    pub(crate) async fn bell(&self, timeout: Duration) -> Result<bool> {
+        let connection = self.own_connection("ticker")?;
+        let rang = connection.notification(timeout).await?.is_some();
+        while connection.notification(Duration::ZERO).await?.is_some() {}
+        Ok(rang)
     }
 
     /// Has the next `ticker` call of the queue tick in any case. The id of the newest existing tick.
@@ -53,9 +101,14 @@ impl Client {
         self.number("maint_retry_events", MAINT_RETRY_EVENTS, vec![]).await
     }
 
-    /// The second half of a rotation, which has to be a later transaction than the first.
+    /// The second half of a rotation, which has to be a later transaction than the first; of how many queues.
     pub(crate) async fn maint_rotate_tables_step2(&self) -> Result<i64> {
         self.number("maint_rotate_tables_step2", MAINT_ROTATE_TABLES_STEP2, vec![]).await
+    }
+
+    /// Has the server notice soon if this side vanishes without a word.
+    pub(crate) async fn guard_leadership(&self) -> Result<()> {
+        self.run("try_lead", GUARD_LEADERSHIP, vec![]).await.map(drop)
     }
 
     /// Tries to become the one ticker of this database; held until the connection ends.

@@ -1,0 +1,51 @@
+//! What a ticker tells about itself.
+
+use crate::message::Timestamp;
+
+/// Where a ticker stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TickerState {
+    /// Not run, or run to its end.
+    #[default]
+    Stopped,
+    /// Looking for the server.
+    Connecting,
+    /// Another ticker works; this one takes over when that one goes.
+    StandingBy,
+    /// This is the one that works.
+    Leading,
+}
+
+impl TickerState {
+    /// The stable name, for instance `standing_by`.
+    pub fn name(self) -> &'static str {
+        match self {
+            TickerState::Stopped => "stopped",
+            TickerState::Connecting => "connecting",
+            TickerState::StandingBy => "standing_by",
+            TickerState::Leading => "leading",
+        }
+    }
+}
+
+/// Counted since the ticker was made.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct TickerStats {
+    pub state: TickerState,
+    /// When it came to its state.
+    pub since: Timestamp,
+    /// Ticks, over all queues.
+    pub ticks: u64,
+    /// Messages put back into their queues when their delay was over.
+    pub retries: u64,
+    /// Tables that were emptied and taken into use.
+    pub rotations: u64,
+    /// Connections that were lost, or could not be made.
+    pub reconnects: u64,
+    /// Steps that the server refused; the next round tries them again.
+    pub failures: u64,
+    /// The latest of either.
+    pub last_error: Option<String>,
+}
