@@ -6,7 +6,7 @@ import { runInNewContext } from 'node:vm'
 
 import { Client } from 'libpgque'
 
-import { client, pgClient, queue, tick } from './helpers.mjs'
+import { client, consumer, pgClient, queue, tick } from './helpers.mjs'
 
 setFlagsFromString('--expose-gc')
 const gc = runInNewContext('gc')
@@ -52,4 +52,25 @@ test('a client for each transaction is freed', async (t) => {
   const connection = await pgClient(t)
   const grown = await growth(3000, () => new Client(connection).version())
   assert.ok(grown < 15, `${grown} MB`)
+})
+
+test('a large batch is handled page by page, each of which is freed', async (t) => {
+  const c = await client(t)
+  const q = await queue(c)
+  const payloads = Array.from({ length: 1000 }, () => ({ text: 'x'.repeat(4000) }))
+  for (let n = 0; n < 20; n++) await c.sendBatch(q, 't', payloads)
+  await tick(c, q)
+  const reader = consumer(q, { pageSize: 100, concurrency: 2 })
+  const readings = []
+  let seen = 0
+  reader
+    .beforeMessage(() => {})
+    .on('t', async () => {
+      if (++seen % 9_000 === 1_000) readings.push(await resident())
+      if (seen === 20_000) reader.stop()
+    })
+  await reader.run()
+  const grown = (readings[2] - readings[0]) / MEGABYTE
+  assert.equal(reader.stats().batches, 200)
+  assert.ok(grown < 30, `${grown} MB of 72`)
 })

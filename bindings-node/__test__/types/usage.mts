@@ -5,6 +5,7 @@ import {
   connect,
   Consumer,
   dead,
+  type Health,
   type Message,
   PgqueError,
   PgqueQueueNotFoundError,
@@ -56,6 +57,38 @@ consumer.stop()
 consumer.on('created', 5)
 // @ts-expect-error the policy is nack or ack
 new Consumer('', { queue: 'q', name: 'n', unknownHandlerPolicy: 'drop' })
+
+const whole = new Consumer('', {
+  queue: 'q',
+  name: 'n',
+  retryBackoff: 'exponential',
+  concurrency: 4,
+  orderedBy: 'extra1',
+  stopPolicy: 'handback',
+  stopTimeout: 5,
+  subconsumer: 'auto',
+  ticker: true,
+})
+whole
+  .onBatch((all) => all.map((message, i) => (message.type === 'a' ? retry() : i % 2 === 0)))
+  .onBatch(async (all) => new Map(all.map((message) => [message.msgId, true])))
+  .onBatch(async () => dead('all of them'))
+  .onFailure((attempt, error) => (error instanceof TypeError ? dead() : 2 ** attempt))
+  .onFailure(async () => '5 minutes')
+  .onFailure((attempt) => console.log(attempt))
+  .beforeMessage((message) => console.log(message.msgId))
+  .afterMessage((message, outcome: 'ack' | 'retry' | 'dead' | 'failed', seconds) =>
+    console.log(seconds.toFixed(1)),
+  )
+// @ts-expect-error a batch is not answered with a number
+whole.onBatch((all) => all.length)
+new Consumer('', { queue: 'q', name: 'n', transactional: true }).on('a', async (message, client?: Client) => {
+  await client?.execute('select $1', [message.msgId])
+})
+const handled: number = whole.stats().handled
+const { status, alive, since, lastError }: Health = whole.health()
+const micros: bigint = since.micros
+void [handled, status.length, alive === true, micros, lastError?.length]
 
 await new Ticker('postgresql://localhost/db', { tickInterval: 0.01 }).run()
 setLogger((level, logger, line) => console.log(level, logger, line), 'debug')
