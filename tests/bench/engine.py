@@ -279,9 +279,7 @@ class Bench:
             left = not self.ask("select batch_finished from pgque.ack_page(%s, 'w')", token)
         total = time.perf_counter() - started
         self.row("first page of 10000, of a batch of GB", pages[0] * 1000, "ms", "≤ 200")
-        self.row(
-            f"all {len(pages)} pages with ack", total, "s", "≤ 30", slowest=max(pages) * 1000
-        )
+        self.row(f"all {len(pages)} pages with ack", total, "s", "≤ 30", slowest=max(pages) * 1000)
 
     def cooperative(self):
         windows = self.n(40)
