@@ -814,6 +814,11 @@ pgque_bytes pgque_message_extra(const pgque_message *message,
 bool pgque_message_retry_count(const pgque_message *message, int32_t *retry_count);
 
 /**
+ * The number of this delivery, from 1, as far as retries count. 0 for NULL. Never blocks.
+ */
+int64_t pgque_message_attempt(const pgque_message *message);
+
+/**
  * When the producing transaction began, in microseconds since 1970. 0 for NULL. Never blocks.
  */
 int64_t pgque_message_created_at_us(const pgque_message *message);

@@ -116,6 +116,12 @@ pub extern "C" fn pgque_message_retry_count(message: Option<&pgque_message>, ret
     count.inspect(|n| put(retry_count, *n)).is_some()
 }
 
+/// The number of this delivery, from 1, as far as retries count. 0 for NULL. Never blocks.
+#[unsafe(no_mangle)]
+pub extern "C" fn pgque_message_attempt(message: Option<&pgque_message>) -> i64 {
+    ffi::message(message).map_or(0, Message::attempt)
+}
+
 /// When the producing transaction began, in microseconds since 1970. 0 for NULL. Never blocks.
 #[unsafe(no_mangle)]
 pub extern "C" fn pgque_message_created_at_us(message: Option<&pgque_message>) -> i64 {

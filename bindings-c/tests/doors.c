@@ -65,6 +65,7 @@ static void accessors_take_null(void) {
     CHECK(pgque_replayed_failed(NULL) == 0 && !pgque_replayed_first_error(NULL).data);
     CHECK(pgque_batch_id(NULL) == 0 && pgque_batch_count(NULL) == 0 && !pgque_batch_message(NULL, 0));
     CHECK(pgque_batch_handler(NULL, 0) == PGQUE_NO_HANDLER && pgque_batch_lanes(NULL) == 0);
+    CHECK(pgque_message_attempt(NULL) == 0);
     CHECK(!pgque_message_client(NULL) && !pgque_consumer_is_stopping(NULL));
     CHECK(!pgque_health_status(NULL) && !pgque_health_alive(NULL) && pgque_health_since_us(NULL) == 0);
     CHECK(!pgque_health_last_error(NULL) && !pgque_health_last_error_at_us(NULL, &number));

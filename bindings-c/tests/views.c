@@ -75,6 +75,7 @@ static void messages_arrive_whole(pgque_client *client, fake *f) {
     CHECK(!pgque_message_type(message).data);
     CHECK(is(pgque_message_payload(message), ""));
     CHECK(pgque_message_retry_count(message, &retry_count) && retry_count == 3);
+    CHECK(pgque_message_attempt(message) == 4);
     CHECK(pgque_message_created_at_us(message) == -1);
     CHECK(is(pgque_message_extra(message, 1), f->cells[6]) && !pgque_message_extra(message, 2).data);
     CHECK(is(pgque_message_extra(message, 3), "") && is(pgque_message_extra(message, 4), "x"));
