@@ -41,6 +41,8 @@ type Capabilities struct {
 	Finish bool
 	// TickerPending: the engine can tick every queue with new events.
 	TickerPending bool
+	// Pages: the engine hands out large batches in pages.
+	Pages bool
 }
 
 // Capabilities asks, once for each client, what the server offers.
@@ -54,6 +56,7 @@ func (c *Client) Capabilities(ctx context.Context) (Capabilities, error) {
 		ServerVersion: int64(C.pgque_capabilities_server_version(found)),
 		Finish:        bool(C.pgque_capabilities_finish(found)),
 		TickerPending: bool(C.pgque_capabilities_ticker_pending(found)),
+		Pages:         bool(C.pgque_capabilities_pages(found)),
 	}, err
 }
 

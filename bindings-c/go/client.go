@@ -27,6 +27,8 @@ type Client struct {
 	closed bool
 	// Over the caller's connection calls must not overlap; nil otherwise.
 	over *caller
+	// Of a client that a handler has for a while: closed once its last call has ended. Else nil.
+	unused chan struct{}
 }
 
 // ConnectOption is an option of [Connect].
@@ -70,16 +72,42 @@ func newClient(made *C.pgque_client) *Client {
 
 // Close closes the connection; an open transaction is rolled back, and later calls fail with [ErrClosed]. Twice is
 // fine. A Notification that waits ends with [ErrClosed]. The connection below a client made by [Over] stays open.
+// [ErrConflict] for the client of a message, which is the consumer's.
 func (c *Client) Close() error {
 	client, err := c.enter("close")
 	if err != nil {
 		return nil
 	}
 	defer c.leave()
+	if c.unused == nil {
+		c.mu.Lock()
+		c.closed = true
+		c.mu.Unlock()
+	}
+	return failure(C.pgque_client_close(client))
+}
+
+// lentClient is the consumer's own, for a handler to use until expire. NULL is nil.
+func lentClient(lent *C.pgque_client) *Client {
+	if lent == nil {
+		return nil
+	}
+	return &Client{client: lent, unused: make(chan struct{})}
+}
+
+// expire takes a lent client back from its handler, and waits for calls that the handler has left behind: they are
+// part of the transaction that goes on now.
+func (c *Client) expire() {
+	if c == nil {
+		return
+	}
 	c.mu.Lock()
 	c.closed = true
+	calls := c.calls
 	c.mu.Unlock()
-	return failure(C.pgque_client_close(client))
+	if calls > 0 {
+		<-c.unused
+	}
 }
 
 // enter keeps the client from being freed until leave.
@@ -87,6 +115,9 @@ func (c *Client) enter(op string) (*C.pgque_client, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed {
+		if c.unused != nil {
+			return nil, ours(ErrClosed, op, "the client was the message's, whose handler has returned")
+		}
 		return nil, ours(ErrClosed, op, "the client is closed; connect again")
 	}
 	c.calls++
@@ -98,6 +129,10 @@ func (c *Client) leave() {
 	defer c.mu.Unlock()
 	c.calls--
 	if c.closed && c.calls == 0 {
+		if c.unused != nil {
+			close(c.unused)
+			return
+		}
 		C.pgque_client_free(c.client)
 		c.client = nil
 		runtime.SetFinalizer(c, nil)

@@ -5,26 +5,34 @@ import "C"
 
 import (
 	"context"
-	"fmt"
 	"math"
 	"runtime"
 	"sync"
 )
 
-// Handler handles one message. With nil the message is done; [Retry] and [Dead] say what else becomes of it; any
-// other error, and a panic, is a retry after the usual delay with its text as the reason.
+// Handler handles one message. With nil the message is done; [Retry] and [Dead] say what else becomes of it; with any
+// other error, and with a panic, it has failed, with its text as the reason.
 //
-// The context has the values of the one given to [Consumer.Run], but does not end with it: the batch that is being
-// handled is finished first. Set a time limit of your own where a handler may hang.
+// The context has the values of the one given to [Consumer.Run], but does not end with it: by default a stop waits for
+// the handlers. It ends when it does not any more, because the stop was forced or its [StopTimeout] is over.
 type Handler func(ctx context.Context, message *Message) error
 
-// Consumer hands messages to handlers, batch by batch. No transaction is open while they run.
+// BatchHandler handles the messages of a whole batch, or of a page of a large one, and gives a verdict on each. A message
+// without one has failed, with the text of the error as the reason, if there is one; [Acked] is for those that are done.
+// The context is that of a [Handler].
+type BatchHandler func(ctx context.Context, messages []*Message) ([]Verdict, error)
+
+// Consumer hands messages to handlers, batch by batch. No transaction is open while they run, unless it is
+// [Transactional]. Of several consumers of one name, one works and the others stand by, unless they are each a
+// [Subconsumer]. Any goroutine may call its methods.
 type Consumer struct {
 	consumer *C.pgque_consumer
-	running  sync.Mutex
 
-	mu       sync.Mutex
-	handlers map[C.int64_t]Handler
+	mu           sync.Mutex
+	handlers     map[C.int64_t]Handler
+	batchHandler BatchHandler
+	hooks        hooks
+	stopAsked    func() // of the run at work; nil without one
 }
 
 // NewConsumer makes a consumer, which connects only when it is run. The name must be subscribed, unless there is a
@@ -42,7 +50,7 @@ func NewConsumer(dsn, queue, name string, options ...ConsumerOption) (*Consumer,
 	if a.err != nil {
 		return nil, a.err
 	}
-	c := &Consumer{handlers: make(map[C.int64_t]Handler)}
+	c := &Consumer{handlers: make(map[C.int64_t]Handler), hooks: hooks{consumer: name}}
 	err := failure(C.pgque_consumer_new(address, queueName, consumerName, chosen, &c.consumer))
 	if err != nil {
 		return nil, err
@@ -53,6 +61,7 @@ func NewConsumer(dsn, queue, name string, options ...ConsumerOption) (*Consumer,
 }
 
 // On names the handler of a type, "*" for all types that have none of their own. A later one replaces an earlier one.
+// [ErrConflict] beside [Consumer.OnBatch].
 func (c *Consumer) On(eventType string, handler Handler) error {
 	a := newArguments("on")
 	defer a.free()
@@ -74,90 +83,117 @@ func (c *Consumer) On(eventType string, handler Handler) error {
 	return nil
 }
 
-// Run hands out messages until [Consumer.Stop], and then returns nil, or until ctx is over, and then returns its
-// error; the batch that is being handled is finished first. A lost connection is replaced, for as long as it takes;
-// errors that time cannot mend are returned. One Run at a time.
-func (c *Consumer) Run(ctx context.Context) error {
-	if !c.running.TryLock() {
-		return ours(ErrConflict, "run", "the consumer is running already")
-	}
-	defer c.running.Unlock()
-	defer runtime.KeepAlive(c)
-	defer func() { C.pgque_error_free(C.pgque_consumer_close(c.consumer)) }()
-	for {
-		batch, err := c.next(ctx)
-		if batch == nil || err != nil {
-			return err
-		}
-		if err := c.settle(context.WithoutCancel(ctx), batch); err != nil {
-			return err
-		}
-	}
-}
-
-// next waits for a batch; nil after Stop.
-func (c *Consumer) next(ctx context.Context) (*C.pgque_batch, error) {
-	var next C.int32_t
-	var batch *C.pgque_batch
-	err := native(ctx, "run", func() *C.pgque_error {
-		return C.pgque_consumer_next(c.consumer, C.double(math.Inf(1)), &next, &batch)
-	})
-	return batch, err
-}
-
-// settle handles the messages of a batch and finishes it.
-func (c *Consumer) settle(ctx context.Context, batch *C.pgque_batch) error {
-	defer C.pgque_batch_free(batch)
-	for i := C.size_t(0); i < C.pgque_batch_count(batch); i++ {
-		if err := c.judge(ctx, batch, i); err != nil {
-			return err
-		}
-	}
-	return native(ctx, "finish", func() *C.pgque_error { return C.pgque_consumer_finish(c.consumer, batch) })
-}
-
-// judge has one message handled, and notes the verdict.
-func (c *Consumer) judge(ctx context.Context, batch *C.pgque_batch, i C.size_t) error {
-	c.mu.Lock()
-	handler := c.handlers[C.pgque_batch_handler(batch, i)]
-	c.mu.Unlock()
+// OnBatch names the handler of whole batches, whatever the types. A later one replaces an earlier one. [ErrConflict]
+// beside [Consumer.On].
+func (c *Consumer) OnBatch(handler BatchHandler) error {
 	if handler == nil {
-		return nil // unknown_handler_policy decides
+		return ours(ErrInvalidInput, "on_batch", "handler must not be nil")
 	}
-	message := copiedMessage(C.pgque_batch_message(batch, i))
-	verdict := handled(ctx, handler, &message)
-	if verdict == nil {
-		return failure(C.pgque_batch_ack(batch, i))
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err := failure(C.pgque_consumer_on_batch(c.consumer)); err != nil {
+		return err
 	}
-	a := newArguments("run")
-	defer a.free()
-	var reason *string
-	if verdict.reason != nil {
-		reason = storable(*verdict.reason)
-	}
-	text := a.maybeText("reason", reason)
-	if verdict.dead {
-		return failure(C.pgque_batch_dead(batch, i, text))
-	}
-	return failure(C.pgque_batch_retry(batch, i, verdict.after.native(a, "after"), text))
-}
-
-// handled calls the handler; nil when the message is done. A panic is a retry, also one of the error's own methods,
-// which a nil pointer in the place of an error has.
-func handled(ctx context.Context, handler Handler, message *Message) (verdict *outcome) {
-	defer func() {
-		if panicked := recover(); panicked != nil {
-			verdict = &outcome{reason: storable(fmt.Sprintf("panic: %v", panicked))}
-		}
-	}()
-	if err := handler(ctx, message); err != nil {
-		return judged(err)
-	}
+	c.batchHandler = handler
 	return nil
 }
 
-// Stop ends the wait of Run at once, or else the next Run: also when called before it. From any goroutine.
+// Run hands out messages until [Consumer.Stop], and then returns nil, or until ctx is over, which is a stop as well, and
+// then returns its error. A lost connection is replaced, for as long as it takes; errors that time cannot mend are
+// returned. One Run at a time, another is [ErrConflict].
+func (c *Consumer) Run(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return interrupted("run", err)
+	}
+	if err := failure(C.pgque_consumer_begin_run(c.consumer)); err != nil {
+		return err
+	}
+	defer runtime.KeepAlive(c)
+	defer func() { C.pgque_error_free(C.pgque_consumer_close(c.consumer)) }()
+	err := c.runUntilStopped(ctx)
+	if err == nil && ctx.Err() != nil {
+		return interrupted("run", ctx.Err())
+	}
+	return err
+}
+
+func (c *Consumer) runUntilStopped(ctx context.Context) error {
+	handling, giveUp := context.WithCancel(context.WithoutCancel(ctx))
+	defer giveUp()
+	c.onStop(sync.OnceFunc(func() { go c.watch(handling, giveUp) }))
+	defer c.onStop(nil)
+	asked := make(chan struct{})
+	unwatch := context.AfterFunc(ctx, func() {
+		c.stopUnlessAsked()
+		close(asked)
+	})
+	err := c.loop(handling)
+	if !unwatch() {
+		<-asked
+		c.answerStop()
+	}
+	return err
+}
+
+func (c *Consumer) loop(handling context.Context) error {
+	for {
+		var batch *C.pgque_batch
+		err := failure(C.pgque_consumer_next(c.consumer, C.double(math.Inf(1)), nil, &batch))
+		if batch == nil || err != nil {
+			return err
+		}
+		if err := c.handle(handling, batch); err != nil {
+			return err
+		}
+	}
+}
+
+// Stop ends the wait of Run at once, or else of the next Run: also when called before it. What becomes of the batch in
+// hand is said by [StopPolicy] and [StopTimeout]; by default it is handled first. A second Stop, or one after the
+// context of Run is over, forces: nothing more is handled, and no handler waited for. From any goroutine.
 func (c *Consumer) Stop() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.stop()
+}
+
+// stopUnlessAsked must not force a stop that was asked for already.
+func (c *Consumer) stopUnlessAsked() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !C.pgque_consumer_is_stopping(c.consumer) {
+		c.stop()
+	}
+}
+
+func (c *Consumer) stop() {
 	C.pgque_error_free(C.pgque_consumer_stop(c.consumer))
+	if c.stopAsked != nil {
+		c.stopAsked()
+	}
+}
+
+func (c *Consumer) onStop(asked func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.stopAsked = asked
+}
+
+// watch ends the handlers' context once a stop waits for them no longer. It ends with that context itself.
+func (c *Consumer) watch(handling context.Context, giveUp func()) {
+	err := native(handling, "run", func() *C.pgque_error { return C.pgque_consumer_overdue(c.consumer) })
+	if err == nil {
+		giveUp()
+	}
 	runtime.KeepAlive(c)
+}
+
+// answerStop has a stop that came as the loop had ended end no other run.
+func (c *Consumer) answerStop() {
+	if !C.pgque_consumer_is_stopping(c.consumer) {
+		return
+	}
+	var batch *C.pgque_batch
+	C.pgque_error_free(C.pgque_consumer_next(c.consumer, 0, nil, &batch))
+	C.pgque_batch_free(batch)
 }

@@ -23,7 +23,14 @@ type Message struct {
 	// CreatedAt is when the producing transaction began.
 	CreatedAt                      time.Time
 	Extra1, Extra2, Extra3, Extra4 *string
+
+	client *Client
 }
+
+// Client is that of the transaction which the message's handler is part of, for a consumer that is [Transactional]:
+// what it does counts exactly if the message is done. Begin, Commit, Rollback and Close answer [ErrConflict], and every
+// call [ErrClosed] once the handler has returned. Nil otherwise.
+func (m *Message) Client() *Client { return m.client }
 
 // Decode parses the payload as JSON into what v points to. NULL parses as JSON null.
 func (m *Message) Decode(v any) error {

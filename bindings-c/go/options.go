@@ -4,7 +4,6 @@ package pgque
 import "C"
 
 import (
-	"strconv"
 	"time"
 )
 
@@ -13,9 +12,6 @@ type ReceiveCoopOption interface{ receiveCoop(*receiveCoopOptions) }
 
 // NackOption is an option of [Client.Nack].
 type NackOption interface{ nack(*nackOptions) }
-
-// ConsumerOption is an option of [NewConsumer].
-type ConsumerOption interface{ consumerOption() setting }
 
 // TickerOption is an option of [NewTicker].
 type TickerOption interface{ tickerOption() setting }
@@ -38,15 +34,6 @@ func DeadInterval[L Length](after L) DeadIntervalOption { return DeadIntervalOpt
 
 // Reason says why a message is sent back; it is kept with the dead letter.
 type Reason string
-
-// PollInterval is how long to wait for a notification before looking anyway. Default 30 s.
-type PollInterval time.Duration
-
-// UnknownHandlerPolicy says what becomes of a message whose type has no handler: "nack", the default, or "ack".
-type UnknownHandlerPolicy string
-
-// Subconsumer is the name of this worker among those that share the consumer. Default none: not cooperative.
-type Subconsumer string
 
 // TickInterval is the time between ticks while events flow. Default 10 ms.
 type TickInterval time.Duration
@@ -84,20 +71,6 @@ func (d DeadIntervalOption) receiveCoop(o *receiveCoopOptions) { o.deadInterval 
 
 func (r RetryAfterOption) nack(o *nackOptions) { o.after = r.after }
 func (r Reason) nack(o *nackOptions)           { o.reason = (*string)(&r) }
-
-func (n MaxMessages) consumerOption() setting {
-	return setting{"max_messages", strconv.FormatInt(int64(n), 10)}
-}
-func (r RetryAfterOption) consumerOption() setting { return setting{"retry_after", r.after.option()} }
-func (d DeadIntervalOption) consumerOption() setting {
-	return setting{"dead_interval", d.after.option()}
-}
-func (p PollInterval) consumerOption() setting { return lasting("poll_interval", time.Duration(p)) }
-func (s Subconsumer) consumerOption() setting  { return setting{"subconsumer", string(s)} }
-func (n NamedOption) consumerOption() setting  { return setting{n.Name, n.Value} }
-func (u UnknownHandlerPolicy) consumerOption() setting {
-	return setting{"unknown_handler_policy", string(u)}
-}
 
 func (n NamedOption) tickerOption() setting  { return setting{n.Name, n.Value} }
 func (i TickInterval) tickerOption() setting { return lasting("tick_interval", time.Duration(i)) }

@@ -16,11 +16,13 @@ type Verdict struct {
 	Outcome error
 }
 
-// outcome is an error only so that a handler can return it.
+// outcome is what a handler made of a message that is not simply done; an error only so that a handler can return it.
 type outcome struct {
 	dead   bool
 	after  Interval
 	reason *string
+	// The error with which the handler failed; nil for a verdict.
+	failed error
 }
 
 func (o *outcome) Error() string {
@@ -41,6 +43,15 @@ func Dead(reason string) error {
 	return &outcome{dead: true, reason: given(reason)}
 }
 
+// Acked are the verdicts that messages are done, for a [BatchHandler].
+func Acked(messages ...*Message) []Verdict {
+	verdicts := make([]Verdict, len(messages))
+	for i, message := range messages {
+		verdicts[i].MsgID = message.MsgID
+	}
+	return verdicts
+}
+
 func given(reason string) *string {
 	if reason == "" {
 		return nil
@@ -54,7 +65,7 @@ func judged(err error) *outcome {
 	if errors.As(err, &verdict) {
 		return verdict
 	}
-	return &outcome{reason: storable(err.Error())}
+	return &outcome{reason: storable(err.Error()), failed: err}
 }
 
 // storable is any text as PostgreSQL can store it: the message must be settled whatever its error says.

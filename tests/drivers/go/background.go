@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -18,13 +17,17 @@ type runner interface {
 
 // running is a consumer or ticker that runs in the background.
 type running struct {
-	runner runner
-	ended  chan error
+	runner   runner
+	consumer *pgque.Consumer // nil for a ticker
+	ended    chan error
 
 	mu     sync.Mutex
 	seen   []any
 	failed map[int64]bool
+	hooks  []string
 	more   chan struct{} // closed and replaced when there is more to see
+	inside int           // handlers that wait for others
+	met    chan struct{} // closed and replaced when enough of them are there
 }
 
 func start(runner runner, r *running) *running {
@@ -49,12 +52,26 @@ func (d *driver) startConsumer(r request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	state := &running{failed: map[int64]bool{}, more: make(chan struct{})}
+	state := &running{
+		consumer: consumer, failed: map[int64]bool{}, hooks: []string{},
+		more: make(chan struct{}), met: make(chan struct{}),
+	}
 	handlers, _ := r["handlers"].(map[string]any)
 	for eventType, behaviour := range handlers {
 		if err := consumer.On(eventType, state.handler(behaviour.(string))); err != nil {
 			return nil, err
 		}
+	}
+	if behaviour := r.maybeText("batch_handler"); behaviour != nil {
+		if err := consumer.OnBatch(state.batchHandler(*behaviour)); err != nil {
+			return nil, err
+		}
+	}
+	if decision := r.maybeText("on_failure"); decision != nil {
+		consumer.OnFailure(decide(*decision))
+	}
+	if r["hooks"] == true {
+		state.addHooks(consumer)
 	}
 	d.running[r.text("consumer")] = start(consumer, state)
 	return nil, nil
@@ -87,26 +104,18 @@ func named(r request) []pgque.NamedOption {
 	return options
 }
 
-func (r *running) handler(behaviour string) pgque.Handler {
-	return func(ctx context.Context, m *pgque.Message) error {
-		again := r.see(m)
-		switch behaviour {
-		case "fail":
-			return errors.New("handler failed on purpose")
-		case "fail_once":
-			if !again {
-				return errors.New("handler failed on purpose")
-			}
-		case "retry":
-			return pgque.Retry(0*time.Second, "later")
-		case "dead":
-			return pgque.Dead("beyond repair")
-		case "hang":
-			time.Sleep(60 * time.Second)
-		case "slow":
-			time.Sleep(3 * time.Second)
-		}
-		return nil
+func stats(s pgque.Stats) any {
+	return map[string]any{
+		"batches": s.Batches, "received": s.Received, "handled": s.Handled, "failed": s.Failed,
+		"retried": s.Retried, "dead": s.Dead, "handed_back": s.HandedBack, "reconnects": s.Reconnects,
+		"batch_size": s.BatchSize, "handler_seconds": s.HandlerSeconds, "lag_events": s.LagEvents,
+		"lag_seconds": s.LagSeconds,
+	}
+}
+
+func health(h pgque.Health) any {
+	return map[string]any{
+		"status": h.Status, "alive": h.Alive, "since": micros(h.Since), "last_error": orNull(h.LastError),
 	}
 }
 

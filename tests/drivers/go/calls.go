@@ -47,9 +47,20 @@ func init() {
 		"consumer_seen": func(d *driver, r request) (any, error) {
 			return d.running[r.text("consumer")].wait(int(r.number("count")), r.seconds("timeout")), nil
 		},
-		"consumer_stop": func(d *driver, r request) (any, error) { return d.stop(r.text("consumer")) },
-		"ticker_start":  (*driver).startTicker,
-		"ticker_stop":   func(d *driver, r request) (any, error) { return d.stop(r.text("ticker")) },
+		"consumer_ask_stop": func(d *driver, r request) (any, error) {
+			d.running[r.text("consumer")].consumer.Stop()
+			return nil, nil
+		},
+		"consumer_stats": func(d *driver, r request) (any, error) {
+			return stats(d.running[r.text("consumer")].consumer.Stats()), nil
+		},
+		"consumer_health": func(d *driver, r request) (any, error) {
+			return health(d.running[r.text("consumer")].consumer.Health()), nil
+		},
+		"consumer_hooks": func(d *driver, r request) (any, error) { return d.running[r.text("consumer")].noted(), nil },
+		"consumer_stop":  func(d *driver, r request) (any, error) { return d.stop(r.text("consumer")) },
+		"ticker_start":   (*driver).startTicker,
+		"ticker_stop":    func(d *driver, r request) (any, error) { return d.stop(r.text("ticker")) },
 	}
 	for name, call := range calls {
 		operations[name] = func(call func(*pgque.Client, request) (any, error)) operation {
@@ -110,6 +121,7 @@ var calls = map[string]func(*pgque.Client, request) (any, error){
 		found, err := c.Capabilities(background)
 		return map[string]any{
 			"server_version": found.ServerVersion, "finish": found.Finish, "ticker_pending": found.TickerPending,
+			"pages": found.Pages,
 		}, err
 	},
 	"version": func(c *pgque.Client, r request) (any, error) { return c.Version(background) },
