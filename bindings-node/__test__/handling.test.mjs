@@ -232,6 +232,43 @@ test('a second stop ends the run beside a handler, whose lane ends with it', asy
   assert.deepEqual(reader.stats(), outcome)
 })
 
+test('what is not begun when the run is forced to end is not begun any more', async (t) => {
+  const reader = consumer(await filled(await client(t), ['a']))
+  let handled = 0
+  let goOn
+  reader
+    .beforeMessage(() => {
+      reader.stop()
+      reader.stop()
+      return new Promise((resolve) => (goOn = resolve))
+    })
+    .on('a', () => handled++)
+  await reader.run()
+  goOn()
+  await sleep(20)
+  assert.equal(handled, 0)
+})
+
+test('a handler that is given up has no transaction any more', async (t) => {
+  const c = await client(t)
+  const q = await filled(c, ['a'])
+  const reader = consumer(q, { transactional: true })
+  let kept
+  reader.on('a', async (_, transaction) => {
+    kept = transaction
+    await transaction.send(q, 'undone'.length)
+    reader.stop()
+    reader.stop()
+    await new Promise(() => {})
+  })
+  await reader.run()
+  await assert.rejects(kept.send(q, 2), { code: 'PGQUE_CLOSED' })
+  await c.maintRetryEvents()
+  await tick(c, q)
+  const messages = await c.receive(q, 'reader')
+  assert.deepEqual(messages.map((m) => m.type), ['a']) // prettier-ignore
+})
+
 test('counters and health are readable at any time', async (t) => {
   const c = await client(t)
   const reader = consumer(await filled(c, ['a', 'b']))

@@ -82,6 +82,7 @@ export class Handling {
   readonly #transaction: NativeClient | null
   #turn = performance.now()
   #over = false
+  #lease: Lease = { over: true }
   #giveUp = () => {}
 
   /** `ordered`: messages are not taken in the order of the batch. */
@@ -108,8 +109,9 @@ export class Handling {
     try {
       await Promise.race([this.#handlers(), givenUp])
     } finally {
-      // A handler that was given up goes on, but its lane must not.
+      // A handler that was given up goes on, but its lane must not; nor is the transaction its own any longer.
       this.#over = true
+      this.#lease.over = true
     }
   }
 
@@ -127,7 +129,7 @@ export class Handling {
     while (!this.#over) {
       const index = await this.#take(done)
       if (typeof index !== 'number') return
-      await this.#breathe()
+      if (performance.now() - this.#turn > TURN_MS) await this.#breathe()
       done = (await this.#inContext(() => this.#one(index))) ? index : null
     }
   }
@@ -143,6 +145,7 @@ export class Handling {
     const { handlers, before, after, failure } = this.#callbacks
     const message = this.#window.message(index)
     if (before) await this.#hook('before_message', () => before(message))
+    if (this.#over) return false
     const started = performance.now()
     const outcome = outcomeOf(await this.#call((client) => handlers[this.#routes[index]](message, client)))
     if (this.#over) return false
@@ -159,6 +162,7 @@ export class Handling {
     const { before, after, failure } = this.#callbacks
     const all = messages(this.#batch.columns(0, this.#batch.length))
     if (before) for (const message of all) await this.#hook('before_message', () => before(message))
+    if (this.#over) return
     const started = performance.now()
     const answer = await this.#call((client) => handler(all, client))
     if (this.#over) return
@@ -167,7 +171,7 @@ export class Handling {
     outcomes.forEach((outcome, index) => outcome && this.#settle(index, outcome))
     const seconds = (performance.now() - started) / 1000
     for (const [index, outcome] of outcomes.entries()) {
-      await this.#breathe()
+      if (performance.now() - this.#turn > TURN_MS) await this.#breathe()
       if (after) await this.#hook('after_message', () => after(all[index], nameOf(outcome), seconds))
       if (failure && outcome instanceof Failure) await this.#decide(index, outcome, failure)
     }
@@ -175,14 +179,19 @@ export class Handling {
 
   /** Calls a handler; what it threw becomes a `Failure`. */
   async #call(handler: (client?: Client) => unknown): Promise<unknown> {
-    const lease: Lease = { over: false }
     try {
-      return await (this.#transaction ? handler(new Client(this.#transaction, lease)) : handler())
+      return await (this.#transaction ? handler(this.#lend(this.#transaction)) : handler())
     } catch (error) {
       return error instanceof Verdict ? error : new Failure(error)
     } finally {
-      lease.over = true
+      this.#lease.over = true
     }
+  }
+
+  /** For one call: a transaction has one lane. */
+  #lend(transaction: NativeClient): Client {
+    this.#lease = { over: false }
+    return new Client(transaction, this.#lease)
   }
 
   #settle(index: number, outcome: Verdict | Failure): void {
@@ -216,8 +225,8 @@ export class Handling {
     return before || after ? new AsyncResource('PGQUE_MESSAGE').runInAsyncScope(work) : work()
   }
 
+  /** Lets everything else have its turn. */
   async #breathe(): Promise<void> {
-    if (performance.now() - this.#turn <= TURN_MS) return
     await new Promise((resolve) => setImmediate(resolve))
     this.#turn = performance.now()
   }
