@@ -61,14 +61,19 @@ pub struct Batch {
 struct Progress {
     lanes: Lanes,
     slots: Vec<Slot>,
+    /// The server has been told, or will not be: nothing more is handed out, and no verdict counts.
+    closed: bool,
 }
 
 #[derive(Clone, Debug)]
 enum Slot {
     Waiting,
     Taken(Instant),
-    Settled(Outcome),
+    /// With what was made of the message in the end, and whether its handler failed before that was decided.
+    Settled(Outcome, bool),
 }
+
+const NO_VERDICT: &str = "the handler gave no verdict";
 
 /// What is to be told the server, and what to count once it knows.
 pub(super) struct Settlement {
@@ -91,7 +96,7 @@ impl Batch {
         client: Option<Client>,
     ) -> Batch {
         let lanes = Lanes::new(&messages, consumer.options.ordered_by);
-        let progress = Mutex::new(Progress { lanes, slots: vec![Slot::Waiting; messages.len()] });
+        let progress = Mutex::new(Progress { lanes, slots: vec![Slot::Waiting; messages.len()], closed: false });
         let hooks = hooks::of(&consumer.hooks);
         Batch { messages, routes, progress, consumer, hooks, page, client }
     }
@@ -127,7 +132,7 @@ impl Batch {
         loop {
             let index = {
                 let mut progress = self.progress();
-                if self.consumer.stop.hands_back() {
+                if progress.closed || self.consumer.stop.hands_back() {
                     return None;
                 }
                 let index = progress.lanes.take()?;
@@ -142,14 +147,14 @@ impl Batch {
             }
             // Without the lock: writing a log line may wait for a thread that waits for the lock.
             let verdict = self.unknown(&self.messages[index]);
-            self.progress().settle(index, verdict.into());
+            self.progress().settle(index, verdict.into(), false);
         }
     }
 
     /// All messages at once, for a handler of whole batches. Empty if the consumer stops.
     pub fn take_all(&self) -> Vec<usize> {
         let mut progress = self.progress();
-        if self.consumer.stop.hands_back() {
+        if progress.closed || self.consumer.stop.hands_back() {
             return vec![];
         }
         let all: Vec<usize> = (0..self.messages.len()).collect();
@@ -162,47 +167,75 @@ impl Batch {
 
     /// Says what a handler made of its message. A failure is logged. The last word counts, until the batch is finished.
     pub fn settle(&self, index: usize, outcome: impl Into<Outcome>) {
-        let mut outcome = outcome.into();
-        let Some(message) = self.messages.get(index) else { return };
-        // All of this without the lock, as in `take`.
-        if let Outcome::Failed { error } = &outcome {
-            log::error!(target: &self.consumer.logger, "handler failed for msg_id={}, nacking: {error}", message.msg_id);
-            self.consumer.monitor.count(|stats| stats.failed += 1);
+        let outcome = outcome.into();
+        match &outcome {
+            Outcome::Failed { error } => self.fail(index, error, error),
+            Outcome::Verdict(_) => self.conclude(index, outcome),
         }
+    }
+
+    /// As [`Batch::settle`] with [`Outcome::Failed`]; the log says more than what is stored with the message, for
+    /// instance where it happened.
+    pub fn fail(&self, index: usize, error: &str, detail: &str) {
+        let Some(message) = self.messages.get(index) else { return };
+        // Without the lock, as in `take`.
+        log::error!(target: &self.consumer.logger, "handler failed for msg_id={}, nacking: {detail}", message.msg_id);
+        self.consumer.monitor.count(|stats| stats.failed += 1);
+        self.conclude(index, Outcome::Failed { error: error.to_owned() });
+    }
+
+    fn conclude(&self, index: usize, mut outcome: Outcome) {
+        let Some(message) = self.messages.get(index) else { return };
         let taken = match self.progress().slots[index] {
             Slot::Taken(since) => since.elapsed(),
             _ => Duration::ZERO,
         };
         self.consumer.monitor.handler_ran(taken);
         self.hooks.ended(message, &outcome, taken);
+        let failed = matches!(outcome, Outcome::Failed { .. });
         if let Some(verdict) = self.hooks.decides(message, &outcome) {
             outcome = verdict.into();
         }
-        self.progress().settle(index, outcome);
+        self.progress().settle(index, outcome, failed);
+    }
+
+    /// Nothing more is handed out. Handlers that gave no verdict have failed, unless a stop did not wait for them.
+    pub(super) fn close(&self) {
+        let stop = &self.consumer.stop;
+        let slots = {
+            let mut progress = self.progress();
+            progress.lanes = Lanes::Free { next: 0, count: 0 };
+            progress.slots.clone()
+        };
+        for (index, slot) in slots.iter().enumerate() {
+            match slot {
+                Slot::Settled(..) => {}
+                Slot::Waiting if stop.is_asked() => {}
+                Slot::Taken(_) if stop.is_overdue() => {}
+                Slot::Waiting | Slot::Taken(_) => self.fail(index, NO_VERDICT, NO_VERDICT),
+            }
+        }
+        self.progress().closed = true;
     }
 
     /// Whether what the handler did in the transaction is to be undone, because the message comes again.
     pub(super) fn is_undone(&self, index: usize) -> bool {
-        !matches!(
-            self.progress().slots.get(index),
-            Some(Slot::Settled(Outcome::Verdict(Verdict::Ack | Verdict::Dead { .. })))
-        )
+        let done = Slot::Settled(Verdict::Ack.into(), false);
+        match self.progress().slots.get(index).unwrap_or(&done) {
+            Slot::Settled(Outcome::Verdict(Verdict::Ack | Verdict::Dead { .. }), failed) => *failed,
+            _ => true,
+        }
     }
 
-    /// What becomes of each message.
+    /// What becomes of each message, once the batch is closed.
     pub(super) fn settlement(&self) -> Settlement {
         let slots = self.progress().slots.clone();
         let mut settlement = Settlement { routed: vec![], fates: Vec::with_capacity(self.messages.len()) };
         for (message, slot) in self.messages.iter().zip(&slots) {
             let (fate, routing) = match slot {
-                Slot::Settled(outcome) => judged(&self.consumer.options, &self.consumer.logger, message, outcome),
+                Slot::Settled(outcome, _) => judged(&self.consumer.options, &self.consumer.logger, message, outcome),
                 // Nobody got round to it before the stop; or the stop did not wait for the handler.
-                Slot::Waiting if self.consumer.stop.is_asked() => handed_back(message),
-                Slot::Taken(_) if self.consumer.stop.is_overdue() => handed_back(message),
-                Slot::Waiting | Slot::Taken(_) => {
-                    let error = "the handler gave no verdict".to_owned();
-                    judged(&self.consumer.options, &self.consumer.logger, message, &Outcome::Failed { error })
-                }
+                Slot::Waiting | Slot::Taken(_) => handed_back(message),
             };
             settlement.fates.push(fate);
             settlement.routed.extend(routing);
@@ -236,11 +269,19 @@ impl std::fmt::Debug for Batch {
 }
 
 impl Progress {
-    fn settle(&mut self, index: usize, outcome: Outcome) {
-        if matches!(self.slots[index], Slot::Taken(_) | Slot::Waiting) {
-            self.lanes.settle(index);
+    fn settle(&mut self, index: usize, outcome: Outcome, failed: bool) {
+        if self.closed {
+            return;
         }
-        self.slots[index] = Slot::Settled(outcome);
+        // A failure stays one, whatever is decided on it.
+        let failed_before = match self.slots[index] {
+            Slot::Settled(_, failed) => failed,
+            Slot::Taken(_) | Slot::Waiting => {
+                self.lanes.settle(index);
+                false
+            }
+        };
+        self.slots[index] = Slot::Settled(outcome, failed || failed_before);
     }
 }
 

@@ -246,7 +246,9 @@ impl Consumer {
 
     /// Tells the server; `None` if the batch was not open any more.
     async fn conclude(&self, work: &mut Work, batch: &Batch) -> Result<Option<Settlement>> {
-        self.leave_savepoint(work, batch).await?;
+        let left = self.leave_savepoint(work, batch).await;
+        batch.close();
+        left?;
         let settlement = batch.settlement();
         let lost = || Error::new(Kind::Connection, "finish", "the connection was lost");
         let client = work.client.clone().ok_or_else(lost)?;

@@ -105,3 +105,22 @@ fn several_handlers_at_once_are_all_waited_for() -> Result<()> {
         client.drop_queue("stop_lanes", true).await.map(drop)
     })
 }
+
+#[test]
+fn a_finished_batch_hands_nothing_out_and_takes_no_verdict() -> Result<()> {
+    wait(async {
+        let client = queue("stop_late").await?;
+        batch(&client, "stop_late", 3).await?;
+        let consumer = reader("stop_late", &[])?;
+        let Next::Batch(late) = consumer.next(None).await? else { panic!("there is a batch") };
+        let first = late.take().expect("a message");
+        consumer.stop();
+        consumer.stop();
+        consumer.finish(&late).await?;
+        assert!(matches!(consumer.next(None).await?, Next::Stopped));
+        assert_eq!(late.take(), None, "although the stop is over");
+        late.settle(first, Verdict::Ack);
+        assert_eq!((consumer.stats().handled, consumer.stats().handed_back), (0, 3));
+        client.drop_queue("stop_late", true).await.map(drop)
+    })
+}

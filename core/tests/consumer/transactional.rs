@@ -91,3 +91,30 @@ fn a_connection_that_is_lost_takes_the_effects_with_it() -> Result<()> {
         client.drop_queue("effects_lost", true).await.map(drop)
     })
 }
+
+#[test]
+fn what_a_failed_handler_did_is_undone_although_its_message_is_given_up() -> Result<()> {
+    wait(async {
+        let client = queue("effects_dead").await?;
+        let run = async |sql: &str| client.connection().expect("our own").execute_script(sql).await;
+        run("drop table if exists effects_dead; create table effects_dead (id bigint)").await?;
+        batch(&client, "effects_dead", 2).await?;
+        let consumer = reader("effects_dead", &OPTIONS)?;
+        consumer.on_failure(|_, _| Some(Verdict::Dead { reason: None }));
+        let handled = AtomicUsize::new(0);
+        let outcome = consumer.run(async |_, message, batch| {
+            record(batch, "effects_dead", message).await.unwrap();
+            if handled.fetch_add(1, Ordering::Relaxed) == 1 {
+                consumer.stop();
+                // A verdict of the handler's own is no failure: what it did belongs to it.
+                return Verdict::Dead { reason: None }.into();
+            }
+            Outcome::Failed { error: "no".into() }
+        });
+        outcome.await?;
+        assert_eq!(number(&client, "select count(*) from effects_dead").await?, 1);
+        assert_eq!(consumer.stats().dead, 2);
+        run("drop table effects_dead").await?;
+        client.drop_queue("effects_dead", true).await.map(drop)
+    })
+}
