@@ -7,7 +7,7 @@ use super::login::{LoginWatch, Refusal};
 use super::role::{self, Role};
 use super::settings::{ChannelBinding, Host, Mode, Place, Server, Timing};
 use super::socket::{self, Address};
-use super::tls::{self, Negotiated, Tls};
+use super::tls::{self, Answer, Tls};
 use super::wire::{Driver, Ready, Wire};
 use crate::error::{Error, Kind, Result};
 
@@ -35,10 +35,10 @@ impl Route {
     pub(super) async fn open(&self) -> Result<Wire> {
         let socket = socket::connect(&self.address, &self.timing).await.map_err(|e| lost(&e))?;
         let Some(tls) = &self.tls else { return Ok(Wire::plain(socket)) };
-        match tls.negotiate(socket).await? {
-            Negotiated::Secured(wire) => Ok(*wire),
+        match tls.ask(socket).await? {
+            Answer::Yes(socket) => tls.handshake(socket).await,
             // What was secret before must not go in the clear now.
-            Negotiated::Refused(_) => Err(no_tls()),
+            Answer::No(_) => Err(no_tls()),
         }
     }
 }
@@ -135,7 +135,10 @@ async fn attempt(server: &Server, host: &Host, address: &Address) -> Result<Link
         log::debug!(target: "pgque", "{host}: {}; trying with{} TLS", error.message(), if second { "" } else { "out" });
         result = connect(server, host, address, second).await;
     }
-    result
+    result.map_err(|error| match error.op() {
+        TLS => Error::new(error.kind(), "connect", error.message()),
+        _ => error,
+    })
 }
 
 /// The server knows no rule for us this way; or our own TLS is at fault, and `sslmode=prefer` can do without.
@@ -156,13 +159,14 @@ async fn connect(server: &Server, host: &Host, address: &Address, with_tls: bool
         false => Wire::plain(socket),
         true => {
             let tls = Tls::new(&server.tls, name(host)).map_err(of_tls)?;
-            match tls.negotiate(socket).await.map_err(of_tls)? {
-                Negotiated::Secured(wire) => {
+            match tls.ask(socket).await? {
+                Answer::Yes(socket) => {
+                    let wire = tls.handshake(socket).await.map_err(of_tls)?;
                     route.tls = Some(tls);
-                    *wire
+                    wire
                 }
-                Negotiated::Refused(socket) if server.tls.mode == Mode::Prefer => Wire::plain(socket),
-                Negotiated::Refused(_) => return Err(no_tls()),
+                Answer::No(socket) if server.tls.mode == Mode::Prefer => Wire::plain(socket),
+                Answer::No(_) => return Err(no_tls()),
             }
         }
     };

@@ -59,23 +59,23 @@ impl Tls {
         Ok(Tls { config, name: name.unwrap_or("localhost").to_owned(), direct: settings.direct })
     }
 
-    /// Secures a fresh connection; `None` if the server does not speak TLS, and then nothing else was said.
-    pub(super) async fn negotiate(&self, mut socket: Socket) -> Result<Negotiated> {
-        if !self.direct {
-            let lost = |e: io::Error| Error::new(Kind::Connection, "connect", e.to_string());
-            socket.write_all(&SSL_REQUEST).await.map_err(lost)?;
-            // One byte and no more: what an intruder may have put behind it must not pass for the server's.
-            match socket.read_u8().await.map_err(lost)? {
-                b'S' => {}
-                b'N' => return Ok(Negotiated::Refused(socket)),
-                b'E' => return Err(Error::new(Kind::Connection, "connect", "the server is not ready for TLS")),
-                _ => return Err(Error::new(Kind::Connection, "connect", "this is not a PostgreSQL server")),
-            }
+    /// Asks whether the server speaks TLS, unless the handshake is to come at once.
+    pub(super) async fn ask(&self, mut socket: Socket) -> Result<Answer> {
+        if self.direct {
+            return Ok(Answer::Yes(socket));
         }
-        self.handshake(socket).await.map(|wire| Negotiated::Secured(Box::new(wire)))
+        let lost = |e: io::Error| Error::new(Kind::Connection, "connect", e.to_string());
+        socket.write_all(&SSL_REQUEST).await.map_err(lost)?;
+        // One byte and no more: what an intruder may have put behind it must not pass for the server's.
+        match socket.read_u8().await.map_err(lost)? {
+            b'S' => Ok(Answer::Yes(socket)),
+            b'N' => Ok(Answer::No(socket)),
+            b'E' => Err(Error::new(Kind::Connection, "connect", "the server is not ready for TLS")),
+            _ => Err(Error::new(Kind::Connection, "connect", "this is not a PostgreSQL server")),
+        }
     }
 
-    async fn handshake(&self, socket: Socket) -> Result<Wire> {
+    pub(super) async fn handshake(&self, socket: Socket) -> Result<Wire> {
         let name = match rustls::pki_types::ServerName::try_from(self.name.as_str()) {
             Ok(_) => self.name.as_str(),
             // A name that TLS cannot write; it is not checked either, or the check of it fails.
@@ -92,17 +92,18 @@ impl Tls {
     }
 }
 
-pub(super) enum Negotiated {
-    Secured(Box<Wire>),
-    Refused(Socket),
+/// Whether the server speaks TLS; nothing else has been said yet.
+pub(super) enum Answer {
+    Yes(Socket),
+    No(Socket),
 }
 
 /// The trusted authorities and where they come from; `None` if nobody has to be trusted.
 fn roots(settings: &TlsSettings) -> Result<Option<files::Authorities>> {
     match &settings.roots {
         Some(Roots::System) => files::system_roots().map(Some),
-        // libpq's rule: where there is such a file, `require` means `verify-ca`.
-        Some(Roots::File(file)) if settings.mode >= Mode::Require && file.exists() => files::roots(file).map(Some),
+        // libpq's rule: where there is such a file, chains are checked, also if `sslmode` asks for less.
+        Some(Roots::File(file)) if file.exists() => files::roots(file).map(Some),
         _ if settings.mode >= Mode::VerifyCa => {
             let file = match &settings.roots {
                 Some(Roots::File(file)) => file.as_path(),

@@ -66,7 +66,7 @@ impl Verifier {
         let chain = WebPkiServerVerifier::builder_with_provider(Arc::new(store), provider.clone())
             .with_crls(revoked)
             .build()
-            .map_err(|e| wrong(format!("sslrootcert or sslcrl cannot be used: {e}")))?;
+            .map_err(|e| wrong(format!("sslrootcert or sslcrl (which must be of version 2) cannot be used: {e}")))?;
         let trust = Trust { chain, roots: certificates, origin, name };
         Ok(Verifier { trust: Some(trust), algorithms: provider.signature_verification_algorithms })
     }
