@@ -252,7 +252,7 @@ def main() -> None:
             for helper in HELPERS:
                 helper.terminate()
             cluster.stop()
-    for case, failure in zip(cases, failures):
+    for case, failure in zip(cases, failures, strict=True):
         if failure or options.verbose:
             print(
                 f"{'FAIL' if failure else 'ok  '} {case['name']}{': ' + failure if failure else ''}"
