@@ -18,8 +18,16 @@ test_rust() {
         [[ $file =~ /(engine|schema|model)\.rs$ ]] || targets+=(--test "$(basename "$file" .rs)")
     done
     cargo test --locked --package pgque "${targets[@]}" "$@"
-    (($#)) || cargo test --locked --package pgque --doc
+    (($#)) || test_rest_of_rust
 }
+
+test_rest_of_rust() {
+    cargo test --locked --package pgque --doc
+    # Each connection string through this library and through libpq.
+    .venv/bin/python tests/connection/run.py
+}
+
+debian_rust() { command -v openssl >/dev/null || echo openssl; }
 
 # The first programs in the README are the files that `pgque dev` prints.
 generated_rust() { echo README.md; }

@@ -5,17 +5,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Mutex as AsyncMutex, MutexGuard};
+use tokio_postgres::Row;
 use tokio_postgres::types::Type;
-use tokio_postgres::{NoTls, Row};
 
 use super::session::{Notification, Session};
 use super::settings::Settings;
+use super::statement::{Abandoned, Running};
 use crate::error::{Error, Kind, Result};
 use crate::executor::{Param, ParamValue, check_nul};
 use crate::value::{self, ResultSet, TextParam};
-
-/// Who cancels wants out; a server out of reach must not hold him up for as long as a connection attempt may take.
-const CANCEL_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Where the connection stands between statements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -158,7 +156,7 @@ impl Connection {
             Err(error) if op == "rollback" && error.kind() == Kind::Connection => return Ok(()),
             other => other?,
         };
-        let result = session.client.batch_execute(sql).await;
+        let result = self.answer(&session, Abandoned::Await, session.client.batch_execute(sql)).await;
         if result.is_err() && op == "commit" {
             // After a failed COMMIT (deferred constraint, serialisation) this is a harmless warning.
             let _ = session.client.batch_execute("rollback").await;
@@ -174,7 +172,8 @@ impl Connection {
         check_nul("execute", "sql", sql)?;
         params.iter().try_for_each(|p| p.check("execute"))?;
         let session = self.enter("execute").await?;
-        let result = value::run(&session.client, sql, &bind(&params)).await;
+        let bound = bind(&params);
+        let result = self.answer(&session, Abandoned::Cancel, value::run(&session.client, sql, &bound)).await;
         self.leave(result)
     }
 
@@ -187,7 +186,7 @@ impl Connection {
     async fn script(&self, op: &'static str, argument: &str, sql: &str) -> Result<()> {
         check_nul(op, argument, sql)?;
         let session = self.enter(op).await?;
-        let result = session.client.batch_execute(sql).await;
+        let result = self.answer(&session, Abandoned::Cancel, session.client.batch_execute(sql)).await;
         self.leave(result.map_err(|e| Error::from_driver(op, e)))
     }
 
@@ -242,20 +241,15 @@ impl Connection {
 
     /// Asks the server to end the statement that runs now. The call that runs it fails with `timeout`.
     pub async fn cancel(&self) -> Result<()> {
-        let ask = async {
-            let session = self.session("cancel").await?;
-            let token = session.client.cancel_token();
-            token.cancel_query(NoTls).await.map_err(|e| Error::from_driver("cancel", e))
-        };
-        let gave_up = |_| Error::new(Kind::Timeout, "cancel", "the server did not answer");
-        tokio::time::timeout(CANCEL_TIMEOUT, ask).await.map_err(gave_up)?
+        self.session("cancel").await?.cancel().await
     }
 
     /// Runs a typed call's statement.
     pub(crate) async fn run(&self, op: &'static str, sql: &str, params: &[Param]) -> Result<Vec<Row>> {
         let session = self.enter(op).await?;
         let bound = bind(params);
-        let result = session.client.query_typed(sql, &value::refs(&bound)).await;
+        let arguments = value::refs(&bound);
+        let result = self.answer(&session, Abandoned::Cancel, session.client.query_typed(sql, &arguments)).await;
         self.leave(result.map_err(|e| Error::from_driver(op, e)))
     }
 
@@ -270,22 +264,44 @@ impl Connection {
         Ok(session)
     }
 
-    async fn send_begin(&self, session: &Session, op: &'static str) -> Result<()> {
-        session.client.batch_execute("begin").await.map_err(|e| Error::from_driver(op, e))?;
+    async fn send_begin(&self, session: &Arc<Session>, op: &'static str) -> Result<()> {
+        // Before the answer: it will be open also if nobody waits for that.
         self.set(TransactionStatus::Active);
-        Ok(())
+        let result = self.answer(session, Abandoned::Await, session.client.batch_execute("begin")).await;
+        result.map_err(|e| {
+            self.set(TransactionStatus::Idle);
+            Error::from_driver(op, e)
+        })
+    }
+
+    /// Waits for the answer to a statement; if nobody does so to the end, it is given up at the server as well.
+    async fn answer<T>(&self, session: &Arc<Session>, abandoned: Abandoned, statement: impl Future<Output = T>) -> T {
+        let shared = Arc::downgrade(&self.0);
+        let failed = move || {
+            if let Some(shared) = shared.upgrade() {
+                Connection(shared).fail();
+            }
+        };
+        let running = Running::start(session, abandoned, failed).await;
+        let answer = statement.await;
+        running.done();
+        answer
     }
 
     /// Notes that the open transaction, if any, has failed with the server's error.
     fn leave<T>(&self, result: Result<T>) -> Result<T> {
         if result.as_ref().is_err_and(|e| e.sqlstate().is_some()) {
-            self.state(|s| {
-                if s.transaction == TransactionStatus::Active {
-                    s.transaction = TransactionStatus::Failed;
-                }
-            });
+            self.fail();
         }
         result
+    }
+
+    fn fail(&self) {
+        self.state(|s| {
+            if s.transaction == TransactionStatus::Active {
+                s.transaction = TransactionStatus::Failed;
+            }
+        });
     }
 
     async fn session(&self, op: &'static str) -> Result<Arc<Session>> {

@@ -1,18 +1,27 @@
 //! One socket: the driver's task, its notifications, and the reason of its end.
 
 use std::collections::VecDeque;
+use std::future::poll_fn;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::Notify;
-use tokio_postgres::{AsyncMessage, NoTls};
+use tokio::task::{AbortHandle, JoinSet};
+use tokio_postgres::AsyncMessage;
 
 use super::Settings;
+use super::dial::{Link, Route, dial};
+use super::statement::Pipeline;
+use super::wire::{Driver, Ready};
 use crate::error::{Error, Kind, Result};
 use crate::runtime;
 
 /// What a listener has not fetched yet; the oldest are dropped beyond this number.
 /// A notification is only a hint to look, so that the newest ones suffice.
 const NOTIFICATIONS_MAX: usize = 1024;
+
+/// Who cancels wants out; a server out of reach must not hold him up for as long as a connection attempt may take.
+const CANCEL_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A NOTIFY that arrived.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,7 +33,11 @@ pub struct Notification {
 
 pub(super) struct Session {
     pub client: tokio_postgres::Client,
+    pub pipeline: Pipeline,
+    route: Route,
     events: Arc<Events>,
+    /// Drives the socket; ends with it.
+    driver: AbortHandle,
 }
 
 #[derive(Default)]
@@ -36,28 +49,36 @@ struct Events {
 
 impl Session {
     pub async fn open(settings: &Settings) -> Result<Session> {
-        let (config, limit) = (settings.config.clone(), settings.connect_timeout());
-        // On our own runtime, which alone then drives the socket, whatever runtime the caller is on.
-        // The driver's own limit covers the TCP connect only, not a server that accepts and stays silent.
-        let attempt = async move { tokio::time::timeout(limit, config.connect(NoTls)).await };
-        let (client, mut connection) = runtime::handle()?
-            .spawn(attempt)
-            .await
-            .map_err(|e| Error::new(Kind::Internal, "connect", e.to_string()))?
-            .map_err(|_| unreachable(settings, "timed out"))?
-            .map_err(|e| refused(settings, e))?;
+        let server = settings.server.clone();
+        let runtime = runtime::handle()?;
+        // On our own runtime, which alone then drives the socket, whatever runtime the caller is on. Whoever no longer
+        // waits for it ends the attempt.
+        let mut attempt = JoinSet::new();
+        attempt.spawn_on(async move { dial(&server).await }, &runtime);
+        let gone = || Error::new(Kind::Internal, "connect", "the attempt was lost");
+        let attempt = attempt.join_next().await.ok_or_else(gone)?;
+        let Link { client, driver, route } = attempt.map_err(|e| gone().with_source(e))??;
         let events = Arc::new(Events::default());
-        let sink = events.clone();
-        runtime::handle()?.spawn(async move {
-            loop {
-                match std::future::poll_fn(|cx| connection.poll_message(cx)).await {
-                    Some(Ok(message)) => sink.take(message),
-                    Some(Err(e)) => return sink.close(Error::from_driver("connection", e).message()),
-                    None => return sink.close("connection closed"),
-                }
-            }
-        });
-        Ok(Session { client, events })
+        let driver = runtime.spawn(drive(driver, events.clone())).abort_handle();
+        Ok(Session { client, pipeline: Pipeline::default(), route, events, driver })
+    }
+
+    /// Asks the server to end the statement that runs now; done once the server has taken notice.
+    pub async fn cancel(&self) -> Result<()> {
+        let ask = async {
+            let wire = self.route.open().await?;
+            let token = self.client.cancel_token();
+            let asked = token.cancel_query_raw(tokio::io::empty(), Ready(wire.wait_for_end())).await;
+            asked.map_err(|e| Error::from_driver("cancel", e))
+        };
+        let gave_up = |_| Error::new(Kind::Timeout, "cancel", "the server did not answer");
+        tokio::time::timeout(CANCEL_TIMEOUT, ask).await.map_err(gave_up)?
+    }
+
+    /// Ends the connection without the server's consent.
+    pub fn give_up(&self, reason: &str) {
+        self.events.close(reason);
+        self.driver.abort();
     }
 
     /// Why the connection ended, or `None` while it lives.
@@ -116,24 +137,19 @@ impl Events {
     }
 
     fn close(&self, reason: &str) {
-        *self.closed.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason.to_owned());
+        let mut closed = self.closed.lock().unwrap_or_else(PoisonError::into_inner);
+        closed.get_or_insert_with(|| reason.to_owned());
+        drop(closed);
         self.changed.notify_one();
     }
 }
 
-/// What the server says decides the kind; everything else that prevents a connection is of that kind.
-fn refused(settings: &Settings, error: tokio_postgres::Error) -> Error {
-    let ours = Error::from_driver("connect", error);
-    match ours.server().is_some() {
-        true => ours,
-        false => {
-            let reason = ours.message().trim_start_matches("error connecting to server: ");
-            unreachable(settings, reason)
+async fn drive(mut driver: Driver, events: Arc<Events>) {
+    loop {
+        match poll_fn(|cx| driver.poll_message(cx)).await {
+            Some(Ok(message)) => events.take(message),
+            Some(Err(e)) => return events.close(Error::from_driver("connection", e).message()),
+            None => return events.close("connection closed"),
         }
     }
-}
-
-/// Names the server, for the reason alone ("connection refused") does not say which setting to look at.
-fn unreachable(settings: &Settings, reason: &str) -> Error {
-    Error::new(Kind::Connection, "connect", format!("{}: {reason}", settings.server()))
 }

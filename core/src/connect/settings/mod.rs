@@ -1,0 +1,144 @@
+//! Connection settings, as libpq reads them: connection string, service file, environment, defaults, in this order.
+
+mod environment;
+mod hosts;
+mod parameters;
+mod pgpass;
+mod require_auth;
+mod secret;
+mod service;
+mod session;
+mod text;
+mod timing;
+mod tls;
+
+use std::fmt;
+use std::sync::Arc;
+
+pub(crate) use hosts::{Host, Place};
+pub(crate) use require_auth::{Method, RequireAuth, name as method_name};
+pub(crate) use session::{ChannelBinding, Server, TargetSession};
+pub(crate) use timing::Timing;
+pub(crate) use tls::{Mode, Roots, TlsSettings, Version};
+
+use crate::error::{Error, Kind, Result};
+use crate::executor::check_nul;
+use environment::Environment;
+
+/// Where and how to connect.
+#[derive(Clone)]
+pub struct Settings {
+    pub(crate) server: Arc<Server>,
+    pub(crate) autocommit: bool,
+    /// Whether a lost connection in autocommit is replaced at the next call.
+    pub(crate) reconnect: bool,
+}
+
+impl Settings {
+    /// Parses `postgresql://user:password@host:port/dbname?parameter=value` or `host=… dbname=…`.
+    ///
+    /// What the string leaves out comes from a service file, from the `PG…` variables of this moment, and from
+    /// libpq's defaults. Fails with `configuration` and names the parameter that is not understood or that
+    /// cannot be honoured. Files of certificates and passwords are read when a connection is made.
+    pub fn parse(dsn: &str) -> Result<Settings> {
+        Settings::parse_in(dsn, &Environment::of_process())
+    }
+
+    /// As [`Settings::parse`], from the text alone. For tests that must not depend on who runs them.
+    #[doc(hidden)]
+    pub fn parse_alone(dsn: &str) -> Result<Settings> {
+        Settings::parse_in(dsn, &Environment::empty())
+    }
+
+    fn parse_in(dsn: &str, environment: &Environment) -> Result<Settings> {
+        check_nul("connect", "dsn", dsn).map_err(|e| wrong(e.message().to_owned()))?;
+        let mut values = text::parse(dsn)?;
+        service::add(&mut values, environment)?;
+        values.add_environment(environment);
+        values.check()?;
+        let server = Arc::new(Server::new(&values, environment)?);
+        Ok(Settings { server, autocommit: true, reconnect: true })
+    }
+
+    /// With autocommit off, the first statement opens a transaction that `commit` or `rollback` ends.
+    pub fn autocommit(mut self, on: bool) -> Settings {
+        self.autocommit = on;
+        self
+    }
+
+    /// Off for a connection that carries session state, such as LISTEN or an advisory lock.
+    pub(crate) fn reconnect(mut self, on: bool) -> Settings {
+        self.reconnect = on;
+        self
+    }
+}
+
+/// Shows no secret: passwords and key material are left out.
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Settings")
+            .field("hosts", &self.server.names())
+            .field("dbname", &self.server.dbname)
+            .field("user", &self.server.user)
+            .field("autocommit", &self.autocommit)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A setting that cannot be used.
+pub(crate) fn wrong(message: String) -> Error {
+    Error::new(Kind::Configuration, "connect", message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_is_never_shown() {
+        for dsn in ["postgresql://u:s3cret@h/d", "host=h password=s3cret", "postgresql://h/d?password=s3cret"] {
+            let settings = Settings::parse_alone(dsn).unwrap();
+            assert!(!format!("{settings:?} {:?}", settings.server).contains("s3cret"));
+        }
+        for dsn in ["postgresql://u:s3cret%@h/d", "s3cret", "host=h password='s3cret", "scram_client_key=s3cret"] {
+            let error = Settings::parse_alone(dsn).unwrap_err();
+            assert!(!format!("{error:?}").contains("s3cret"), "{error:?}");
+        }
+    }
+
+    #[test]
+    fn servers_are_named_with_their_ports() {
+        let server = |dsn| Settings::parse_alone(dsn).unwrap().server.names();
+        assert_eq!(server("postgresql://a:1,b:2/d"), "a:1, b:2");
+        assert_eq!(server("host=a,b port=7"), "a:7, b:7");
+        assert_eq!(server("host=/tmp"), "/tmp/.s.PGSQL.5432");
+        assert_eq!(server("hostaddr=127.0.0.1"), "127.0.0.1:5432");
+    }
+
+    #[test]
+    fn nul_is_a_wrong_setting_not_a_server_out_of_reach() {
+        for dsn in ["host=a\0", "postgresql://h/a\0b", "postgresql://h/a%00b"] {
+            assert_eq!(Settings::parse_alone(dsn).unwrap_err().kind(), Kind::Configuration);
+        }
+    }
+
+    #[test]
+    fn a_parameter_that_is_unknown_or_out_of_reach_is_named() {
+        let cases = [
+            ("host=h nonsense=1", "nonsense"),
+            ("host=h gssencmode=require", "gssencmode"),
+            ("host=h replication=database", "replication"),
+            ("host=h client_encoding=LATIN1", "client_encoding"),
+            ("host=h port=x", "port"),
+            ("host=h connect_timeout=soon", "connect_timeout"),
+            ("host=h sslmode=maybe", "sslmode"),
+            ("host=h require_auth=trust", "require_auth"),
+            ("host=a,b hostaddr=127.0.0.1", "hostaddr"),
+        ];
+        for (dsn, name) in cases {
+            let error = Settings::parse_alone(dsn).unwrap_err();
+            assert_eq!(error.kind(), Kind::Configuration, "{dsn}");
+            assert!(error.message().contains(name), "{error}");
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! Statements in flight, and what becomes of one whose caller no longer waits: the server is asked to give it up, so
+//! that it neither goes on for nobody nor keeps the next one waiting.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Mutex as AsyncMutex, Notify, OwnedMutexGuard};
+
+use super::session::Session;
+use crate::error::Error;
+use crate::runtime;
+
+/// How long a cancelled statement has to end before it is asked again, for a request may come too early.
+const ANSWER_TIMEOUT: Duration = Duration::from_millis(500);
+/// After so many requests the connection is given up.
+const REQUESTS_MAX: u32 = 10;
+
+/// The statements of one session that wait for their answers, in the order in which they were sent.
+#[derive(Default)]
+pub(super) struct Pipeline {
+    in_flight: Mutex<InFlight>,
+    ended: Notify,
+    /// Held while an abandoned statement is being ended: what is sent meanwhile would be hit in its place.
+    gate: Arc<AsyncMutex<()>>,
+}
+
+#[derive(Default)]
+struct InFlight {
+    next: u64,
+    tickets: BTreeSet<u64>,
+}
+
+/// Whether an abandoned statement is to be cancelled, or only waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Abandoned {
+    Cancel,
+    /// The end of a transaction: half of it is nothing anybody could want.
+    Await,
+}
+
+/// One statement in flight. Dropped before `done`, its caller has gone.
+pub(super) struct Running {
+    session: Arc<Session>,
+    ticket: u64,
+    abandoned: Abandoned,
+    pid: u32,
+    /// Told if the statement took the open transaction with it.
+    failed: Option<Box<dyn FnOnce() + Send>>,
+}
+
+impl Running {
+    /// To be called right before the statement is sent.
+    pub(super) async fn start(
+        session: &Arc<Session>,
+        abandoned: Abandoned,
+        failed: impl FnOnce() + Send + 'static,
+    ) -> Running {
+        let _open = session.pipeline.gate.lock().await;
+        let mut in_flight = session.pipeline.lock();
+        let ticket = in_flight.next;
+        in_flight.next += 1;
+        in_flight.tickets.insert(ticket);
+        let failed: Option<Box<dyn FnOnce() + Send>> = Some(Box::new(failed));
+        Running { session: session.clone(), ticket, abandoned, pid: std::process::id(), failed }
+    }
+
+    pub(super) fn done(mut self) {
+        self.failed = None;
+        self.session.pipeline.end(self.ticket);
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // In a forked child the session, and the runtime it lives on, are the parent's.
+        let Some(failed) = self.failed.take().filter(|_| self.pid == std::process::id()) else { return };
+        let (session, ticket, abandoned) = (self.session.clone(), self.ticket, self.abandoned);
+        // Taken here if it is free, so that the caller's next statement comes after.
+        let gate = session.pipeline.gate.clone().try_lock_owned().ok();
+        let Ok(runtime) = runtime::handle() else { return };
+        runtime.spawn(async move {
+            let gate = match gate {
+                Some(gate) => gate,
+                None => session.pipeline.gate.clone().lock_owned().await,
+            };
+            end(&session, ticket, abandoned, gate, failed).await;
+        });
+    }
+}
+
+impl Pipeline {
+    fn lock(&self) -> std::sync::MutexGuard<'_, InFlight> {
+        self.in_flight.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn end(&self, ticket: u64) {
+        self.lock().tickets.remove(&ticket);
+        self.ended.notify_waiters();
+    }
+
+    fn is_first(&self, ticket: u64) -> bool {
+        self.lock().tickets.first() == Some(&ticket)
+    }
+
+    fn is_last(&self, ticket: u64) -> bool {
+        self.lock().tickets.last() == Some(&ticket)
+    }
+
+    /// Until all that was sent before has ended.
+    async fn first(&self, ticket: u64) {
+        loop {
+            let ended = self.ended.notified();
+            if self.is_first(ticket) {
+                return;
+            }
+            ended.await;
+        }
+    }
+}
+
+async fn end(
+    session: &Arc<Session>,
+    ticket: u64,
+    abandoned: Abandoned,
+    gate: OwnedMutexGuard<()>,
+    failed: impl FnOnce(),
+) {
+    // What another caller has sent behind it must not be hit: then it ends by itself.
+    let asks = abandoned == Abandoned::Cancel && session.pipeline.is_last(ticket);
+    let gate = Some(gate).filter(|_| asks);
+    // Answered after all that was sent before; fails if the transaction has.
+    let marker = session.client.batch_execute("select");
+    let mut marker = std::pin::pin!(marker);
+    // Sent now, before anybody else sends.
+    let mut answer = futures_util::poll!(marker.as_mut());
+    if asks && answer.is_pending() {
+        answer = std::task::Poll::Pending;
+        let first = session.pipeline.first(ticket);
+        let mut first = std::pin::pin!(first);
+        tokio::select! {
+            () = &mut first => {}
+            result = &mut marker => answer = std::task::Poll::Ready(result),
+        }
+        let mut requests = 0;
+        while answer.is_pending() && requests < REQUESTS_MAX {
+            requests += 1;
+            if let Err(error) = session.cancel().await {
+                log::debug!(target: "pgque", "{error}");
+            }
+            if let Ok(result) = tokio::time::timeout(ANSWER_TIMEOUT, marker.as_mut()).await {
+                answer = std::task::Poll::Ready(result);
+            }
+        }
+        if answer.is_pending() {
+            session.give_up("a cancelled statement did not end; the connection was given up");
+        }
+    }
+    let result = match answer {
+        std::task::Poll::Ready(result) => result,
+        std::task::Poll::Pending => marker.await,
+    };
+    if result.is_err_and(|e| Error::from_driver("cancel", e).sqlstate().is_some()) {
+        failed();
+    }
+    session.pipeline.end(ticket);
+    drop(gate);
+}
