@@ -104,8 +104,8 @@ func TestRunEndsWithItsContext(t *testing.T) {
 	var handled atomic.Int64
 	ok(t, consumer.On("*", func(ctx context.Context, m *pgque.Message) error {
 		cancel()
-		equal(t, errors.Is(consumer.Run(ctx), pgque.ErrConflict), true)
-		equal(t, ctx.Value(key{}), any("value"))
+		expect(t, errors.Is(consumer.Run(ctx), pgque.ErrConflict), true)
+		expect(t, ctx.Value(key{}), any("value"))
 		handled.Add(1)
 		return ctx.Err()
 	}))

@@ -109,6 +109,14 @@ func equal[T comparable](t *testing.T, got, want T) {
 	}
 }
 
+// expect is equal for handlers, whose goroutines must not end: their consumer would run for ever.
+func expect[T comparable](t *testing.T, got, want T) {
+	t.Helper()
+	if got != want {
+		t.Errorf("got %v, want %v", got, want)
+	}
+}
+
 // quickly fails the test if what it does takes longer than it may.
 func quickly(t *testing.T, limit time.Duration, what string, do func()) {
 	t.Helper()
