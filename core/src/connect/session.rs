@@ -1,6 +1,7 @@
 //! One socket: the driver's task, its notifications, and the reason of its end.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::Notify;
@@ -32,6 +33,7 @@ struct Events {
     queue: Mutex<VecDeque<Notification>>,
     changed: Notify,
     closed: Mutex<Option<String>>,
+    dismissed: AtomicBool,
 }
 
 impl Session {
@@ -52,7 +54,10 @@ impl Session {
             loop {
                 match std::future::poll_fn(|cx| connection.poll_message(cx)).await {
                     Some(Ok(message)) => sink.take(message),
-                    Some(Err(e)) => return sink.close(Error::from_driver("connection", e).message()),
+                    Some(Err(e)) => {
+                        sink.dismissed.store(e.as_db_error().is_some(), Ordering::SeqCst);
+                        return sink.close(Error::from_driver("connection", e).message());
+                    }
                     None => return sink.close("connection closed"),
                 }
             }
@@ -64,6 +69,12 @@ impl Session {
     pub fn closed_reason(&self) -> Option<String> {
         let reason = self.events.closed.lock().unwrap_or_else(PoisonError::into_inner).clone();
         reason.or_else(|| self.client.is_closed().then(|| "connection closed".to_owned()))
+    }
+
+    /// Whether the server ended the connection with a word of its own while no statement was on its way. One that was
+    /// meant to go was not sent then.
+    pub fn dismissed(&self) -> bool {
+        self.events.dismissed.load(Ordering::SeqCst)
     }
 
     /// Ends the waits for notifications, which would hold the session, and thus the socket, for as long as they last.
