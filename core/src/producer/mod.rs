@@ -49,7 +49,7 @@ struct Shared {
 }
 
 enum Job {
-    Send(Item),
+    Send(Box<Item>),
     /// To be answered when everything before it is.
     Flush(oneshot::Sender<()>),
 }
@@ -127,7 +127,7 @@ impl Producer {
         let event_type = event.event_type.clone().filter(|t| !t.is_empty()).unwrap_or_else(|| DEFAULT_TYPE.into());
         let event = Event { event_type: Some(event_type), ..event.clone() };
         self.count(|stats| stats.queue_length += 1);
-        slot.send(Job::Send(Item { queue: queue.to_owned(), event, bytes, until, answer, _room: room }));
+        slot.send(Job::Send(Box::new(Item { queue: queue.to_owned(), event, bytes, until, answer, _room: room })));
         Ok(receiver)
     }
 

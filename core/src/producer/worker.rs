@@ -128,7 +128,7 @@ impl Worker {
                 }
                 Job::Send(item) => {
                     bytes += item.bytes;
-                    items.push(item);
+                    items.push(*item);
                 }
             }
             if items.len() >= self.options.batch_size_max {
@@ -292,7 +292,7 @@ impl Worker {
         let mut job = self.next.take();
         while let Some(next) = job.or_else(|| self.jobs.try_recv().ok()) {
             if let Job::Send(item) = next {
-                items.push(item);
+                items.push(*item);
             }
             job = None;
         }
