@@ -23,6 +23,9 @@ use pgque::runtime::wait;
 use pgque::{Error, Event, Kind, Payload, Producer, ProducerOptions, Settings};
 use support::{Ask, Database, until};
 
+/// `id`, `type`, `payload`, `extra1`.
+type Stored = (i64, Option<String>, Option<String>, Option<String>);
+
 const NAME: &str = "the_producer";
 
 /// A database with the queue `q`.
@@ -47,8 +50,8 @@ impl Bench {
         Producer::new(Settings::parse(&self.dsn).unwrap(), options).unwrap()
     }
 
-    /// Stored events as `id`, `type`, `payload`, `extra1`, in the order of their ids.
-    fn stored(&mut self) -> Vec<(i64, Option<String>, Option<String>, Option<String>)> {
+    /// In the order of the ids.
+    fn stored(&mut self) -> Vec<Stored> {
         let sql = "select ev_id, ev_type, ev_data, ev_extra1 from pgque.event_1 order by ev_id";
         self.sql.query(sql, &[]).unwrap().iter().map(|r| (r.get(0), r.get(1), r.get(2), r.get(3))).collect()
     }
