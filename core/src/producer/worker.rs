@@ -213,8 +213,8 @@ impl Worker {
             (Ok(()), None) => Outcome::Refused(Error::new(Kind::Internal, "send", "the server gave no answer")),
             // The server ran it to its end and then lost us: only its log knows whether it was committed.
             (Err(error), Some(stored)) if error.kind() == Kind::Connection => self.look_up(stored, error).await,
-            // Without a word of the server's that it ended the statement, it may have run.
-            (Err(error), None) if error.kind() == Kind::Connection && error.server().is_none() => {
+            // Without the server's own word that it ended the statement it may have run; a proxy's word is none.
+            (Err(error), None) if error.kind() == Kind::Connection && !is_shutdown(&error) => {
                 self.uncertain(error.message()).await
             }
             (Err(error), _) if ends_loop(&error) => Outcome::Refused(error),
@@ -341,6 +341,11 @@ async fn send(client: &Client, shipment: &Shipment) -> Result<Attempt> {
             client.send_various(&events).await
         }
     }
+}
+
+/// Whether the server ended the session. It says so before the answer of a statement only if that was not committed.
+fn is_shutdown(error: &Error) -> bool {
+    error.sqlstate().is_some_and(|state| state.starts_with("57P"))
 }
 
 fn uncertain(reason: &str) -> Error {
