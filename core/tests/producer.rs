@@ -152,6 +152,10 @@ fn everything_that_send_can_say_is_stored_as_send_stores_it() {
     let stored = bench.contents();
     let (singly, together) = stored.split_at(events.len());
     assert_eq!(together, singly);
+    for (i, event) in events.iter().enumerate() {
+        assert!(join(spawn(&producer, event.clone())).is_ok());
+        assert_eq!(bench.contents().last(), Some(&singly[i]), "alone");
+    }
 }
 
 #[test]

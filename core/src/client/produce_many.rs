@@ -9,11 +9,17 @@ use crate::message::{Event, Payload};
 // in order. That unnest keeps the order of its arrays is what `array(select …)` is documented with.
 const SEND_JSON: &str = "select pg_current_xact_id()::text, pgque.send_batch($1, $2, $3::jsonb[])";
 const SEND_TEXT: &str = "select pg_current_xact_id()::text, pgque.send_batch($1, $2, $3::text[])";
+const SEND_ONE_JSON: &str = "select pg_current_xact_id()::text, \
+     array[pgque.insert_event($1, $2, $3::jsonb::text, $4, $5, $6, $7)]";
+const SEND_ONE_TEXT: &str = "select pg_current_xact_id()::text, \
+     array[pgque.insert_event($1, $2, $3, $4, $5, $6, $7)]";
 const SEND_VARIOUS: &str = "select pg_current_xact_id()::text, array(select pgque.insert_event( \
          queue, type, case form when 'json' then payload::jsonb::text else payload end, extra1, extra2, extra3, extra4) \
      from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[]) \
        as event (queue, type, form, payload, extra1, extra2, extra3, extra4))";
 const XACT_STATUS: &str = "select pg_xact_status($1::xid8)";
+
+const NAMES: [&str; 7] = ["queue", "type", "payload", "extra1", "extra2", "extra3", "extra4"];
 
 /// What the server said it would store. It is stored if the statement also came to its end.
 #[derive(Debug)]
@@ -51,6 +57,15 @@ impl Client {
         self.attempt(sql, params, events.len()).await
     }
 
+    /// Sends one event, for which arrays would cost more than the event. Fails only if nothing was sent at all.
+    pub(crate) async fn send_one(&self, queue: &str, event: &Event) -> Result<Attempt> {
+        let sql = if is_json(event) { SEND_ONE_JSON } else { SEND_ONE_TEXT };
+        let texts = [Some(queue.to_owned()), event.event_type.clone(), body(event)];
+        let texts = texts.into_iter().chain(event.extra.iter().cloned());
+        let params = NAMES.iter().zip(texts).map(|(name, text)| Param::maybe(name, text)).collect();
+        self.attempt(sql, params, 1).await
+    }
+
     /// Sends any events to any queues. Fails only if nothing was sent at all.
     pub(crate) async fn send_various(&self, events: &[(&str, &Event)]) -> Result<Attempt> {
         let column = |name, of: &dyn Fn(&str, &Event) -> Option<String>| {
@@ -62,7 +77,7 @@ impl Client {
             column("form", &|_, event| is_json(event).then(|| "json".to_owned())),
             column("payload", &|_, event| body(event)),
         ];
-        for (i, name) in ["extra1", "extra2", "extra3", "extra4"].into_iter().enumerate() {
+        for (i, name) in NAMES[3..].iter().enumerate() {
             params.push(column(name, &|_, event| event.extra[i].clone()));
         }
         self.attempt(SEND_VARIOUS, params, events.len()).await

@@ -332,6 +332,7 @@ impl Worker {
 
 async fn send(client: &Client, shipment: &Shipment) -> Result<Attempt> {
     match shipment.items.first() {
+        Some(only) if shipment.items.len() == 1 => client.send_one(&only.queue, &only.event).await,
         Some(first) if shipment.uniform => {
             let events: Vec<_> = shipment.items.iter().map(|item| &item.event).collect();
             client.send_uniform(&first.queue, &events).await
