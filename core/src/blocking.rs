@@ -1,9 +1,13 @@
 //! The same client for threads. Every call waits on the calling thread; what it does stands with the async method.
 
+use std::time::Duration;
+
 use crate::client::{Capabilities, Interval, Payloads, Replayed, Verdict};
+use crate::connect::Settings;
 use crate::doctor::Finding;
 use crate::error::Result;
 use crate::message::{Event, Message};
+use crate::producer::{ProducerOptions, ProducerStats};
 use crate::schema::{InstallOptions, InstallStep, Installed};
 use crate::value::ResultSet;
 
@@ -132,6 +136,43 @@ face! {
     dlq_replay(dead_letter_id: i64) -> i64;
     dlq_replay_all(queue: &str) -> Replayed;
     dlq_purge(queue: &str, older_than: &Interval) -> i64;
+}
+
+/// A blocking [`crate::Producer`], which any number of threads may share.
+#[derive(Clone)]
+pub struct Producer(crate::Producer);
+
+impl From<crate::Producer> for Producer {
+    fn from(producer: crate::Producer) -> Producer {
+        Producer(producer)
+    }
+}
+
+impl Producer {
+    /// As [`crate::Producer::new`].
+    pub fn new(settings: Settings, options: ProducerOptions) -> Result<Producer> {
+        crate::Producer::new(settings, options).map(Producer)
+    }
+
+    /// As [`crate::Producer::send`].
+    pub fn send(&self, queue: &str, event: &Event) -> Result<i64> {
+        wait(self.0.send(queue, event))
+    }
+
+    /// As [`crate::Producer::flush`].
+    pub fn flush(&self) -> Result<()> {
+        wait(self.0.flush())
+    }
+
+    /// As [`crate::Producer::close`].
+    pub fn close(&self, deadline: Duration) -> Result<()> {
+        wait(self.0.close(deadline))
+    }
+
+    /// As [`crate::Producer::stats`].
+    pub fn stats(&self) -> ProducerStats {
+        self.0.stats()
+    }
 }
 
 pub use crate::consumer::{run_batches_blocking as run_batches, run_blocking as run};

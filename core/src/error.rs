@@ -96,6 +96,7 @@ struct Inner {
     message: String,
     server: Option<ServerError>,
     configured_limit: Option<i64>,
+    uncertain: bool,
     source: Option<Box<dyn StdError + Send + Sync>>,
 }
 
@@ -111,7 +112,8 @@ pub struct ServerError {
 
 impl Error {
     pub fn new(kind: Kind, op: &'static str, message: impl Into<String>) -> Error {
-        Error(Box::new(Inner { kind, op, message: message.into(), server: None, configured_limit: None, source: None }))
+        let (message, server, configured_limit, uncertain, source) = (message.into(), None, None, false, None);
+        Error(Box::new(Inner { kind, op, message, server, configured_limit, uncertain, source }))
     }
 
     pub fn invalid(op: &'static str, message: impl Into<String>) -> Error {
@@ -158,6 +160,19 @@ impl Error {
         self
     }
 
+    pub(crate) fn with_uncertainty(mut self) -> Error {
+        self.0.uncertain = true;
+        self
+    }
+
+    /// The same error for another caller. The source stays with the first.
+    pub(crate) fn again(&self) -> Error {
+        let Inner { kind, op, message, server, configured_limit, uncertain, .. } = &*self.0;
+        let (kind, op, message, server) = (*kind, *op, message.clone(), server.clone());
+        let (configured_limit, uncertain) = (*configured_limit, *uncertain);
+        Error(Box::new(Inner { kind, op, message, server, configured_limit, uncertain, source: None }))
+    }
+
     pub fn kind(&self) -> Kind {
         self.0.kind
     }
@@ -197,9 +212,15 @@ impl Error {
         self.0.configured_limit
     }
 
-    /// Whether the same call may succeed later without any change by the caller.
+    /// Whether it is not known if the call took effect. To repeat it could do it twice.
+    pub fn is_uncertain(&self) -> bool {
+        self.0.uncertain
+    }
+
+    /// Whether the same call may succeed later without any change by the caller, or doing anything twice.
     pub fn is_retriable(&self) -> bool {
         match self.0.kind {
+            _ if self.0.uncertain => false,
             Kind::Connection => !self.sqlstate().is_some_and(is_refusal),
             Kind::Timeout => true,
             Kind::Conflict => matches!(self.sqlstate(), Some("40001" | "40P01" | "55P03")),

@@ -1,7 +1,7 @@
 //! PgQue is an event log and queue inside PostgreSQL; this is its client.
 //!
-//! [`Client`] makes single calls, [`Consumer`] runs handlers, [`Ticker`] keeps the engine going. All of it is
-//! async; [`blocking`] is the same for threads. A binding for another language converts, calls, converts.
+//! [`Client`] makes single calls, [`Producer`] gathers many senders' events, [`Consumer`] runs handlers, [`Ticker`]
+//! keeps the engine going. All of it is async; [`blocking`] is the same for threads. A binding for another language converts, calls, converts.
 
 pub mod blocking;
 mod client;
@@ -14,6 +14,7 @@ pub mod logging;
 mod message;
 mod payload;
 mod policy;
+mod producer;
 pub mod runtime;
 mod schema;
 mod ticker;
@@ -35,6 +36,7 @@ pub use doctor::{Finding, examine};
 pub use error::{Error, Kind, Result, ServerError};
 pub use executor::{BoxFuture, ForeignConnection, ForeignError, Placeholder, check_nul};
 pub use message::{Event, Message, Payload, Timestamp};
+pub use producer::{Producer, ProducerOptions, ProducerStats};
 pub use schema::{
     InstallOptions, InstallStep, Installed, SCHEMA_VERSION, install, install_plan, install_with, uninstall,
 };

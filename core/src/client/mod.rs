@@ -6,6 +6,7 @@ mod dead_letter;
 mod doctor;
 mod pages;
 mod produce;
+mod produce_many;
 mod schema;
 mod subscribe;
 mod tick;
@@ -21,9 +22,9 @@ pub use consume::{Interval, MAX_MESSAGES_DEFAULT, RETRY_AFTER_DEFAULT, Verdict};
 pub use dead_letter::{DLQ_LIMIT_DEFAULT, DLQ_OLDER_THAN_DEFAULT, Replayed};
 pub(crate) use doctor::{catalogue, checks};
 pub(crate) use pages::{PageAnswer, PageRequest};
-#[cfg(feature = "cli")]
 pub(crate) use produce::DEFAULT_TYPE;
 pub use produce::Payloads;
+pub(crate) use produce_many::{Attempt, Fate, Stored, is_json};
 pub(crate) use schema::{
     Existing, drop_changed, lock_and_inspect, pgque_version, signatures, step_aside, step_back, version_is,
 };

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use futures_util::TryStreamExt;
 use tokio::sync::{Mutex as AsyncMutex, MutexGuard};
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
@@ -251,6 +252,33 @@ impl Connection {
         let arguments = value::refs(&bound);
         let result = self.answer(&session, Abandoned::Cancel, session.client.query_typed(sql, &arguments)).await;
         self.leave(result.map_err(|e| Error::from_driver(op, e)))
+    }
+
+    /// Runs a statement of one row. In autocommit the row arrives before the commit: it is given also if the end then
+    /// fails. The call itself fails only if nothing was sent.
+    pub(crate) async fn run_one(
+        &self,
+        op: &'static str,
+        sql: &str,
+        params: &[Param],
+    ) -> Result<(Option<Row>, Result<()>)> {
+        params.iter().try_for_each(|p| p.check(op))?;
+        let session = self.enter(op).await?;
+        let mut row = None;
+        let run = async {
+            let stream = session.client.query_typed_raw(sql, bind(params)).await?;
+            let mut stream = std::pin::pin!(stream);
+            while let Some(next) = stream.as_mut().try_next().await? {
+                row = Some(next);
+            }
+            Ok(())
+        };
+        let end = self.answer(&session, Abandoned::Cancel, run).await;
+        let end = self.leave(end.map_err(|e| Error::from_driver(op, e)));
+        match end {
+            Err(error) if row.is_none() && error.server().is_none() && session.dismissed() => Err(error),
+            end => Ok((row, end)),
+        }
     }
 
     /// The live session, with a transaction open if autocommit is off.

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -45,6 +46,7 @@ struct Events {
     queue: Mutex<VecDeque<Notification>>,
     changed: Notify,
     closed: Mutex<Option<String>>,
+    dismissed: AtomicBool,
 }
 
 impl Session {
@@ -85,6 +87,12 @@ impl Session {
     pub fn closed_reason(&self) -> Option<String> {
         let reason = self.events.closed.lock().unwrap_or_else(PoisonError::into_inner).clone();
         reason.or_else(|| self.client.is_closed().then(|| "connection closed".to_owned()))
+    }
+
+    /// Whether the server ended the connection with a word of its own while no statement was on its way. One that was
+    /// meant to go was not sent then.
+    pub fn dismissed(&self) -> bool {
+        self.events.dismissed.load(Ordering::SeqCst)
     }
 
     /// Ends the waits for notifications, which would hold the session, and thus the socket, for as long as they last.
@@ -148,7 +156,10 @@ async fn drive(mut driver: Driver, events: Arc<Events>) {
     loop {
         match poll_fn(|cx| driver.poll_message(cx)).await {
             Some(Ok(message)) => events.take(message),
-            Some(Err(e)) => return events.close(Error::from_driver("connection", e).message()),
+            Some(Err(e)) => {
+                events.dismissed.store(e.as_db_error().is_some(), Ordering::SeqCst);
+                return events.close(Error::from_driver("connection", e).message());
+            }
             None => return events.close("connection closed"),
         }
     }

@@ -10,6 +10,7 @@ use std::time::Duration;
 pub struct Link {
     port: u16,
     frozen: Arc<AtomicBool>,
+    refusing: Arc<AtomicBool>,
     streams: Arc<Mutex<Vec<TcpStream>>>,
 }
 
@@ -19,10 +20,13 @@ impl Link {
         let server = dsn.split(['@', '/']).nth(3).unwrap().to_owned();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
-        let link = Link { port, frozen: Arc::default(), streams: Arc::default() };
-        let (frozen, streams) = (link.frozen.clone(), link.streams.clone());
+        let link = Link { port, frozen: Arc::default(), refusing: Arc::default(), streams: Arc::default() };
+        let (frozen, refusing, streams) = (link.frozen.clone(), link.refusing.clone(), link.streams.clone());
         std::thread::spawn(move || {
             for client in listener.incoming() {
+                if refusing.load(Ordering::SeqCst) {
+                    continue;
+                }
                 let (client, server) = (client.unwrap(), TcpStream::connect(&server).unwrap());
                 let mut all = streams.lock().unwrap();
                 for (from, to) in [(&client, &server), (&server, &client)] {
@@ -41,12 +45,20 @@ impl Link {
         dsn.replace(server, &format!("127.0.0.1:{}", self.port))
     }
 
+    /// New connections are ended at once, as long as this is on.
+    #[allow(dead_code)]
+    pub fn refuse(&self, on: bool) {
+        self.refusing.store(on, Ordering::SeqCst);
+    }
+
     /// Nothing passes any more, in either direction, and nobody is told.
+    #[allow(dead_code)]
     pub fn freeze(&self) {
         self.frozen.store(true, Ordering::SeqCst);
     }
 
     /// Ends what was frozen, and passes on what is new.
+    #[allow(dead_code)]
     pub fn cut(&self) {
         for stream in self.streams.lock().unwrap().drain(..) {
             let _ = stream.shutdown(Shutdown::Both);

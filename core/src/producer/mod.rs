@@ -1,0 +1,222 @@
+//! A sender that many tasks share: what they send at the same time goes to the server together.
+
+mod options;
+mod plan;
+mod stats;
+mod worker;
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
+
+pub use options::ProducerOptions;
+pub use stats::ProducerStats;
+
+use crate::client::DEFAULT_TYPE;
+use crate::connect::Settings;
+use crate::error::{Error, Kind, Result};
+use crate::executor::check_nul;
+use crate::message::{Event, Payload};
+use crate::payload::check_json;
+use crate::runtime;
+use worker::Worker;
+
+/// A string inside `jsonb` holds no more than this.
+const PAYLOAD_BYTES_MAX: usize = (256 << 20) - 1;
+
+/// Sends events and answers each with its id once it is stored.
+///
+/// What many tasks send at the same time is gathered into few transactions, without being held back for that. Events
+/// of one queue are stored in the order in which they were accepted, save those that the server refuses. Clones share
+/// the producer; all methods may be called from any task, `send` from as many as there are.
+///
+/// A lost connection is replaced, and nothing is sent twice because of it: if it cannot be found out whether a
+/// transaction took effect, its senders get an error for which [`Error::is_uncertain`] holds.
+#[derive(Clone)]
+pub struct Producer(Arc<Shared>);
+
+struct Shared {
+    options: ProducerOptions,
+    pid: u32,
+    /// `None` once closed.
+    jobs: Mutex<Option<mpsc::Sender<Job>>>,
+    /// Room for the bytes of events that are not answered yet.
+    room: Arc<Semaphore>,
+    stats: Arc<Mutex<ProducerStats>>,
+    abandon: watch::Sender<bool>,
+    ended: watch::Receiver<bool>,
+}
+
+enum Job {
+    Send(Box<Item>),
+    /// To be answered when everything before it is.
+    Flush(oneshot::Sender<()>),
+}
+
+/// An event on its way, and who waits for it.
+#[derive(Debug)]
+struct Item {
+    queue: String,
+    event: Event,
+    bytes: usize,
+    /// When its sender has waited long enough.
+    until: Instant,
+    answer: oneshot::Sender<Result<i64>>,
+    _room: OwnedSemaphorePermit,
+}
+
+impl Producer {
+    /// Fails with `configuration` if an option is wrong. Connects only for the first event.
+    pub fn new(settings: Settings, options: ProducerOptions) -> Result<Producer> {
+        options.check()?;
+        let (jobs, receiver) = mpsc::channel(options.queue_size_max);
+        let (abandon, abandoned) = watch::channel(false);
+        let (end, ended) = watch::channel(false);
+        let stats = Arc::<Mutex<ProducerStats>>::default();
+        let worker = Worker::new(settings, options.clone(), receiver, stats.clone());
+        runtime::handle()?.spawn(async move {
+            worker.run(abandoned).await;
+            end.send_replace(true);
+        });
+        let room = Arc::new(Semaphore::new(options.queue_bytes_max));
+        let (pid, jobs) = (std::process::id(), Mutex::new(Some(jobs)));
+        Ok(Producer(Arc::new(Shared { options, pid, jobs, room, stats, abandon, ended })))
+    }
+
+    /// Sends one event and gives its id once it is stored. A type that is missing or empty is stored as `default`.
+    ///
+    /// Fails as [`crate::Client::send`], each sender with its own error; with `timeout` if there was no room, or no
+    /// server, for as long as `send_timeout`, in which case the event is not stored; with `closed` after `close`; and
+    /// with an error for which [`Error::is_uncertain`] holds if the connection was lost at the wrong moment. Dropping
+    /// the call does not take back what was accepted.
+    pub async fn send(&self, queue: &str, event: &Event) -> Result<i64> {
+        let jobs = self.jobs("send")?;
+        check(queue, event)?;
+        let until = Instant::now() + self.0.options.send_timeout;
+        let accepted = tokio::time::timeout_at(until.into(), self.accept(jobs, queue, event, until)).await;
+        let answer = accepted.map_err(|_| {
+            let seconds = self.0.options.send_timeout.as_secs_f64();
+            Error::new(Kind::Timeout, "send", format!("the producer's queue stayed full for {seconds} s; not sent"))
+        })??;
+        answer.await.unwrap_or_else(|_| Err(closed("send")))
+    }
+
+    /// Waits for room and queues the event.
+    async fn accept(
+        &self,
+        jobs: mpsc::Sender<Job>,
+        queue: &str,
+        event: &Event,
+        until: Instant,
+    ) -> Result<oneshot::Receiver<Result<i64>>> {
+        let bytes = size(queue, event);
+        // An event larger than all the room takes all of it.
+        let wanted = u32::try_from(bytes.min(self.0.options.queue_bytes_max)).unwrap_or(u32::MAX);
+        // First without waiting: a wait may be put off by the scheduler although there is room, and later calls of the
+        // same task would overtake this one.
+        let room = match self.0.room.clone().try_acquire_many_owned(wanted) {
+            Ok(room) => room,
+            Err(_) => self.0.room.clone().acquire_many_owned(wanted).await.map_err(|_| closed("send"))?,
+        };
+        let slot = match jobs.try_reserve() {
+            Ok(slot) => slot,
+            Err(_) => jobs.reserve().await.map_err(|_| closed("send"))?,
+        };
+        let (answer, receiver) = oneshot::channel();
+        let event_type = event.event_type.clone().filter(|t| !t.is_empty()).unwrap_or_else(|| DEFAULT_TYPE.into());
+        let event = Event { event_type: Some(event_type), ..event.clone() };
+        self.count(|stats| stats.queue_length += 1);
+        slot.send(Job::Send(Box::new(Item { queue: queue.to_owned(), event, bytes, until, answer, _room: room })));
+        Ok(receiver)
+    }
+
+    /// Waits until everything that was accepted before is answered, well or not.
+    pub async fn flush(&self) -> Result<()> {
+        let (done, flushed) = oneshot::channel();
+        self.jobs("flush")?.send(Job::Flush(done)).await.map_err(|_| closed("flush"))?;
+        flushed.await.map_err(|_| closed("flush"))
+    }
+
+    /// Accepts nothing more, and waits until everything accepted is answered, or the deadline, whose senders get a
+    /// `closed` error for what was not sent. Fails with `timeout` if there were any. Twice is fine.
+    pub async fn close(&self, deadline: Duration) -> Result<()> {
+        let first = self.0.jobs.lock().unwrap_or_else(PoisonError::into_inner).take();
+        drop(first);
+        if self.0.pid != std::process::id() {
+            return Ok(());
+        }
+        let mut ended = self.0.ended.clone();
+        if tokio::time::timeout(deadline, ended.wait_for(|ended| *ended)).await.is_ok() {
+            return Ok(());
+        }
+        // Those that still wait for room are turned away, or the queue would never end.
+        self.0.room.close();
+        self.0.abandon.send_replace(true);
+        let _ = ended.wait_for(|ended| *ended).await;
+        Err(Error::new(Kind::Timeout, "close", "events that were still waiting were not sent; their senders know"))
+    }
+
+    /// What the producer has done so far. At any time, from any thread.
+    pub fn stats(&self) -> ProducerStats {
+        self.count(|stats| stats.clone())
+    }
+
+    fn count<T>(&self, f: impl FnOnce(&mut ProducerStats) -> T) -> T {
+        f(&mut self.0.stats.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The process is asked first: the task that answers exists in the parent of a fork only.
+    fn jobs(&self, op: &'static str) -> Result<mpsc::Sender<Job>> {
+        if self.0.pid != std::process::id() {
+            let message = "the producer belongs to the process before fork(); make another one in the child";
+            return Err(Error::new(Kind::Closed, op, message));
+        }
+        let jobs = self.0.jobs.lock().unwrap_or_else(PoisonError::into_inner);
+        jobs.clone().ok_or_else(|| closed(op))
+    }
+}
+
+/// What can be known to be wrong before the server sees it.
+fn check(queue: &str, event: &Event) -> Result<()> {
+    check_nul("send", "queue", queue)?;
+    check_nul("send", "type", event.event_type.as_deref().unwrap_or_default())?;
+    let extras = ["extra1", "extra2", "extra3", "extra4"].into_iter().zip(&event.extra);
+    for (name, extra) in extras {
+        check_nul("send", name, extra.as_deref().unwrap_or_default())?;
+    }
+    match &event.payload {
+        Payload::Json(text) => check_json("send", || "payload".into(), text)?,
+        Payload::Text(text) => check_nul("send", "payload", text.as_deref().unwrap_or_default())?,
+    }
+    match size(queue, event) {
+        bytes if bytes > PAYLOAD_BYTES_MAX => {
+            Err(Error::invalid("send", format!("the event has {bytes} bytes; at most {PAYLOAD_BYTES_MAX} can be sent")))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn size(queue: &str, event: &Event) -> usize {
+    let payload = match &event.payload {
+        Payload::Json(text) => text.len(),
+        Payload::Text(text) => text.as_ref().map_or(0, String::len),
+    };
+    let texts = event.extra.iter().chain([&event.event_type]);
+    payload + queue.len() + texts.flatten().map(String::len).sum::<usize>()
+}
+
+fn closed(op: &'static str) -> Error {
+    Error::new(Kind::Closed, op, "the producer is closed; make another one")
+}
+
+#[cfg(test)]
+impl Item {
+    fn of(queue: &str, event_type: &str, extra: bool) -> Item {
+        let room = Arc::new(Semaphore::new(1)).try_acquire_owned().expect("a new semaphore has room");
+        let mut event = Event { event_type: Some(event_type.into()), ..Event::default() };
+        event.extra[0] = extra.then(|| "x".to_owned());
+        let (answer, _) = oneshot::channel();
+        Item { queue: queue.into(), event, bytes: 1, until: Instant::now(), answer, _room: room }
+    }
+}
