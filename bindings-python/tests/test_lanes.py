@@ -163,27 +163,6 @@ def test_lanes_that_log_do_not_block_each_other(make, client, queue, tick):
     assert running.error is None and consumer.stats()["failed"] == 200
 
 
-def test_a_thread_that_computes_does_not_slow_the_loop_down(make, client, queue, tick):
-    """The interpreter is not let go of between messages: to get it back takes 5 ms each time."""
-    consumer = make()
-    seen: list[float] = []
-    consumer.on("*")(lambda message: seen.append(time.monotonic()))
-    client.send_batch(queue, "t", list(range(2000)))
-    tick()
-    over = threading.Event()
-
-    def compute() -> None:
-        while not over.is_set():
-            sum(range(1000))
-
-    threading.Thread(target=compute, daemon=True).start()
-    running = Running(consumer)
-    until(lambda: len(seen) == 2000, 30)
-    over.set()
-    running.stop()
-    assert seen[-1] - seen[0] < 5
-
-
 def test_effects_of_a_handler_and_its_ack_are_one(make, client, queue, tick):
     consumer = make(transactional=True)
     client.execute(f"create table effects_{queue} (id bigint primary key)")
