@@ -272,7 +272,7 @@ static void a_handler_gets_whole_batches(pgque_client *client) {
     SUCCEEDS(pgque_consumer_finish(s.consumer, batch));
     pgque_batch_free(batch);
     SUCCEEDS(pgque_consumer_stats(s.consumer, &stats, sizeof stats));
-    CHECK(stats.handled == 1 && stats.retried == 2 && stats.failed == 1);
+    CHECK(stats.handled == 1 && stats.retried == 2 && stats.failed == 2);
     pgque_consumer_free(s.consumer);
 }
 
