@@ -139,7 +139,7 @@ fn a_standby_takes_over_within_seconds_of_a_leader_that_was_killed() {
     let mut leader = bench.process();
     bench.time_to_tick();
     let standby = Running::start(&bench.dsn(), TickerOptions::default());
-    standby.until(TickerState::StandingBy);
+    standby.until(TickerState::Standby);
     leader.kill().unwrap();
     leader.wait().unwrap();
     let taken = bench.time_to_tick();

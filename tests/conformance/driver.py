@@ -174,10 +174,40 @@ class Driver:
         )
         return Consumer(self, handle)
 
+    def producer(self, dsn: str, **options: Any) -> Producer:
+        handle = f"producer{next(self.handles)}"
+        self.call("producer_start", producer=handle, dsn=dsn, options=options)
+        return Producer(self, handle)
+
     def ticker(self, dsn: str, **options: Any) -> Ticker:
         handle = f"ticker{next(self.handles)}"
         self.call("ticker_start", ticker=handle, dsn=dsn, options=options)
         return Ticker(self, handle)
+
+
+class Producer:
+    """A producer in a driver."""
+
+    def __init__(self, driver: Driver, name: str) -> None:
+        self.driver = driver
+        self.name = name
+
+    def send(self, **arguments: Any) -> str:
+        return self.driver.call("producer_send", producer=self.name, **arguments)
+
+    def send_many(self, payloads: list[Any], tasks: int, **arguments: Any) -> list[str]:
+        return self.driver.call(
+            "producer_send_many", producer=self.name, payloads=payloads, tasks=tasks, **arguments
+        )
+
+    def flush(self) -> None:
+        self.driver.call("producer_flush", producer=self.name)
+
+    def close(self, **arguments: Any) -> None:
+        self.driver.call("producer_close", producer=self.name, **arguments)
+
+    def stats(self) -> dict[str, float]:
+        return self.driver.call("producer_stats", producer=self.name)
 
 
 class Client:
@@ -240,6 +270,9 @@ class Ticker:
     def __init__(self, driver: Driver, name: str) -> None:
         self.driver = driver
         self.name = name
+
+    def stats(self) -> dict[str, Any]:
+        return self.driver.call("ticker_stats", ticker=self.name)
 
     def stop(self) -> None:
         self.driver.call("ticker_stop", ticker=self.name)

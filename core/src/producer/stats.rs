@@ -20,3 +20,18 @@ pub struct ProducerStats {
     pub reconnects: u64,
     pub last_error: Option<String>,
 }
+
+impl ProducerStats {
+    /// The counters by name, for languages that make an object of them.
+    pub fn entries(&self) -> [(&'static str, f64); 7] {
+        [
+            ("sent", self.sent as f64),
+            ("failed", self.failed as f64),
+            ("uncertain", self.uncertain as f64),
+            ("batches", self.batches as f64),
+            ("batch_size", self.batch_size as f64),
+            ("queue_length", self.queue_length as f64),
+            ("reconnects", self.reconnects as f64),
+        ]
+    }
+}

@@ -110,7 +110,7 @@ impl Ticker {
         while !within(patience, client.try_lead()).await? {
             if !std::mem::replace(&mut told, true) {
                 log::info!(target: "pgque.ticker", "another ticker works here; standing by");
-                self.0.enter(TickerState::StandingBy);
+                self.0.enter(TickerState::Standby);
             }
             tokio::time::sleep(self.0.options.standby_interval).await;
         }

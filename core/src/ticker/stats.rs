@@ -12,18 +12,18 @@ pub enum TickerState {
     /// Looking for the server.
     Connecting,
     /// Another ticker works; this one takes over when that one goes.
-    StandingBy,
+    Standby,
     /// This is the one that works.
     Leading,
 }
 
 impl TickerState {
-    /// The stable name, for instance `standing_by`.
+    /// The stable name, for instance `standby`.
     pub fn name(self) -> &'static str {
         match self {
             TickerState::Stopped => "stopped",
             TickerState::Connecting => "connecting",
-            TickerState::StandingBy => "standing_by",
+            TickerState::Standby => "standby",
             TickerState::Leading => "leading",
         }
     }
@@ -48,4 +48,17 @@ pub struct TickerStats {
     pub failures: u64,
     /// The latest of either.
     pub last_error: Option<String>,
+}
+
+impl TickerStats {
+    /// The counters by name, for languages that make an object of them.
+    pub fn entries(&self) -> [(&'static str, f64); 5] {
+        [
+            ("ticks", self.ticks as f64),
+            ("retries", self.retries as f64),
+            ("rotations", self.rotations as f64),
+            ("reconnects", self.reconnects as f64),
+            ("failures", self.failures as f64),
+        ]
+    }
 }

@@ -4,7 +4,7 @@ use std::thread::JoinHandle;
 
 use pgque::runtime::wait;
 use pgque::{Settings, Ticker, TickerOptions};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::args::Args;
 use crate::{Answer, Fault};
@@ -24,6 +24,16 @@ impl RunningTicker {
         let running = ticker.clone();
         let thread = std::thread::spawn(move || wait(running.run()));
         Ok(RunningTicker { ticker, thread })
+    }
+
+    pub fn stats(&self) -> Value {
+        let stats = self.ticker.stats();
+        let mut shown: Map<String, Value> =
+            stats.entries().into_iter().map(|(name, value)| (name.to_owned(), json!(value))).collect();
+        shown.insert("state".into(), json!(stats.state.name()));
+        shown.insert("since".into(), json!(stats.since.as_unix_micros().to_string()));
+        shown.insert("last_error".into(), json!(stats.last_error));
+        shown.into()
     }
 
     pub fn stop(self) -> Answer {

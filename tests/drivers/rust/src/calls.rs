@@ -16,6 +16,7 @@ use crate::background::RunningTicker;
 use crate::caller::CallerConnection;
 use crate::consumer::RunningConsumer;
 use crate::json::{messages, table};
+use crate::producer::Producers;
 use crate::{Answer, Fault};
 
 const OPERATIONS: &[&str] = &[
@@ -73,6 +74,13 @@ const OPERATIONS: &[&str] = &[
     "consumer_hooks",
     "ticker_start",
     "ticker_stop",
+    "ticker_stats",
+    "producer_start",
+    "producer_send",
+    "producer_send_many",
+    "producer_flush",
+    "producer_close",
+    "producer_stats",
 ];
 
 /// The handles that requests speak of.
@@ -82,6 +90,7 @@ pub struct Driver {
     callers: HashMap<String, Arc<CallerConnection>>,
     consumers: HashMap<String, RunningConsumer>,
     tickers: HashMap<String, RunningTicker>,
+    producers: Producers,
 }
 
 impl Driver {
@@ -106,6 +115,8 @@ impl Driver {
             "consumer_health" => Ok(known(self.consumers.get(args.text("consumer")?))?.health()),
             "consumer_hooks" => Ok(known(self.consumers.get(args.text("consumer")?))?.hooks()),
             "consumer_stop" => known(self.consumers.remove(args.text("consumer")?))?.stop(),
+            op if op.starts_with("producer_") && OPERATIONS.contains(&op) => self.producers.call(op, args),
+            "ticker_stats" => Ok(known(self.tickers.get(args.text("ticker")?))?.stats()),
             "ticker_start" => {
                 self.tickers.insert(args.text("ticker")?.to_owned(), RunningTicker::start(args)?);
                 Ok(Value::Null)

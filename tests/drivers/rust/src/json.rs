@@ -13,6 +13,7 @@ pub fn error(e: &Error) -> Value {
         "detail": e.detail(),
         "hint": e.hint(),
         "retriable": e.is_retriable(),
+        "uncertain": e.is_uncertain(),
         "configured_limit": e.configured_limit(),
     })
 }

@@ -6,6 +6,7 @@ mod caller;
 mod calls;
 mod consumer;
 mod json;
+mod producer;
 
 use std::io::{BufRead, Write};
 
