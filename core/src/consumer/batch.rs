@@ -22,6 +22,18 @@ pub enum Outcome {
     },
 }
 
+impl Outcome {
+    /// The stable name, for hooks and traces: `ack`, `retry`, `dead` or `failed`.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Outcome::Failed { .. } => "failed",
+            Outcome::Verdict(Verdict::Ack) => "ack",
+            Outcome::Verdict(Verdict::Retry { .. }) => "retry",
+            Outcome::Verdict(Verdict::Dead { .. }) => "dead",
+        }
+    }
+}
+
 impl From<Verdict> for Outcome {
     fn from(verdict: Verdict) -> Outcome {
         Outcome::Verdict(verdict)

@@ -121,10 +121,14 @@ fn spawn_lane<O: Into<Outcome>>(
 ) -> oneshot::Receiver<Result<()>> {
     let (consumer, batch, handler) = (consumer.clone(), batch.clone(), handler.clone());
     let (done, ended) = oneshot::channel();
-    std::thread::spawn(move || {
+    let run = move || {
         // Nobody listens any more after a forced stop.
         let _ = done.send(lane(&consumer, &batch, handler.as_ref()));
-    });
+    };
+    if let Err(error) = std::thread::Builder::new().name("pgque handler".into()).spawn(run) {
+        // The lanes that there are do its work; without any, the messages count as failed.
+        log::warn!(target: "pgque", "no thread for a handler: {error}");
+    }
     ended
 }
 

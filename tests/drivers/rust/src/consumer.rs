@@ -95,13 +95,7 @@ fn register_callbacks(args: &Args, consumer: &Consumer, seen: &Arc<Seen>) {
         let (before, after) = (seen.clone(), seen.clone());
         consumer.before_message(move |message| before.hook(format!("before {}", message.msg_id)));
         consumer.after_message(move |message, outcome, _| {
-            let name = match outcome {
-                Outcome::Failed { .. } => "failed",
-                Outcome::Verdict(Verdict::Ack) => "ack",
-                Outcome::Verdict(Verdict::Retry { .. }) => "retry",
-                Outcome::Verdict(Verdict::Dead { .. }) => "dead",
-            };
-            after.hook(format!("after {} {name}", message.msg_id));
+            after.hook(format!("after {} {}", message.msg_id, outcome.name()));
         });
     }
 }
@@ -131,7 +125,7 @@ fn run_batches(consumer: &Consumer, behaviour: String, seen: Arc<Seen>) -> Answe
             messages.iter().for_each(|message| seen.note(message));
             let answer = |index: usize| match behaviour.as_str() {
                 "ack" => Some(Verdict::Ack.into()),
-                "ack_even" => (index % 2 == 0).then(|| Verdict::Ack.into()),
+                "ack_even" => index.is_multiple_of(2).then(|| Verdict::Ack.into()),
                 _ => Some(failed()),
             };
             (0..messages.len()).map(answer).collect()
