@@ -114,6 +114,26 @@ begin
 end
 $$;
 
+-- A window that the ticks say is too large is counted, up to the limit, before it is read: reading in order
+-- would sort all of it first, only to refuse it. A plan that collects before it answers would not stop there.
+create or replace function pgque._check_window(
+  i_function text, i_sub pgque.subscription, i_last_tick bigint, i_next_tick bigint, i_max_return integer) returns void
+language plpgsql set enable_bitmapscan = off set enable_seqscan = off
+as $$
+declare
+  v_events bigint;
+  v_count bigint;
+begin
+  select max(tick_event_seq) - min(tick_event_seq) into v_events from pgque.tick
+   where tick_queue = i_sub.sub_queue and tick_id in (i_last_tick, i_next_tick);
+  if v_events > i_max_return then
+    execute 'select count(*) from (' || pgque._batch_sql(i_sub, i_last_tick, i_next_tick, '1'::text, ''::text)
+      || ' limit $1) e' into v_count using i_max_return + 1::bigint;
+    perform pgque._check_overflow(i_function, v_count, i_max_return);
+  end if;
+end
+$$;
+
 -- 1. An idle consumer is answered without a lock, hence without a transaction id.
 -- 2. The subscription row is locked; a second receive of the same consumer waits and then sees what
 --    the first one left: the same open batch, or the window after an acked one.
@@ -165,6 +185,7 @@ begin
       return query select * from pgque._read(v_open, v_range.low, v_range.high, v_range.old, v_range.new,
         i_max_return + 1::bigint, null::bigint);
     else
+      perform pgque._check_window('receive'::text, v_open, v_open.sub_last_tick, v_open.sub_next_tick, i_max_return);
       return query execute pgque._messages_sql(v_open, v_open.sub_last_tick, v_open.sub_next_tick,
         v_open.sub_batch) using i_max_return + 1::bigint;
     end if;

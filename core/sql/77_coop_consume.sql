@@ -26,6 +26,8 @@ begin
   end if;
 
   if (v.member).sub_batch is not null then
+    perform pgque._check_window('receive_coop'::text, v.member, (v.member).sub_last_tick, (v.member).sub_next_tick,
+      i_max_return);
     return query execute pgque._messages_sql(v.member, (v.member).sub_last_tick,
         (v.member).sub_next_tick, (v.member).sub_batch) using i_max_return + 1::bigint;
     get diagnostics v_count = row_count;
@@ -48,6 +50,7 @@ begin
     continue when not pgque._claim(v.main, v_window.win_start, v_window.win_end);
     v_batch := coalesce(v_batch, nextval('pgque.batch_id_seq'));
     v_passed := v_passed + int8multirange(int8range(v_window.win_start, v_window.win_end));
+    perform pgque._check_window('receive_coop'::text, v.member, v_window.win_start, v_window.win_end, i_max_return);
     return query execute pgque._messages_sql(v.member, v_window.win_start, v_window.win_end, v_batch)
       using i_max_return + 1::bigint;
     get diagnostics v_count = row_count;

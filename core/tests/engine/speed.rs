@@ -77,6 +77,19 @@ fn a_page_costs_what_it_holds_and_not_what_its_batch_holds() {
 }
 
 #[test]
+fn a_batch_that_is_too_large_is_refused_without_being_sorted() {
+    let database = Database::new();
+    let mut client = database.client();
+    client.run("select pgque.create_queue('q'), pgque.subscribe('q', 'c'), pgque.subscribe_subconsumer('q', 'g', 'm')");
+    client.run("select pgque.send_batch('q', 't', array_fill(repeat('x', 1000), array[10000]))");
+    client.tick("q");
+    // A sort of the batch would need a temporary file, and fail with another error.
+    client.run("set work_mem = '64kB'; set temp_file_limit = 0");
+    assert_eq!(client.fails("select pgque.receive('q', 'c', 5000)").0, "54000");
+    assert_eq!(client.fails("select pgque.receive_coop('q', 'g', 'm', 5000)").0, "54000");
+}
+
+#[test]
 fn a_nack_does_not_read_the_rest_of_its_batch() {
     let database = Database::new();
     let mut client = database.client();
