@@ -20,6 +20,8 @@ const POLL_INTERVAL_MIN: Duration = Duration::from_millis(10);
 const TURN_INTERVAL: Duration = Duration::from_secs(1);
 /// While there is nothing to do, the server is asked for a sign of life so often, and given so long to answer.
 const PING_INTERVAL: Duration = Duration::from_secs(5);
+/// The first page of a large batch is no larger, so that its first message is at hand at once.
+const FIRST_PAGE_MAX: i64 = 500;
 /// How often the lag is looked at while batches flow.
 const LAG_INTERVAL: Duration = Duration::from_secs(10);
 /// Who leaves does not wait longer for the server to hear of it.
@@ -43,6 +45,8 @@ pub(super) struct Work {
     owner: bool,
     owner_pid: Option<i64>,
     connected_before: bool,
+    /// When the attempt to connect began that is under way or has failed.
+    tried_at: Option<Instant>,
     /// Set after a failure: how long to leave the server alone.
     pause_until: Option<Instant>,
     /// Set when there was nothing: wait for news until then before asking again.
@@ -77,6 +81,7 @@ impl Work {
             owner: false,
             owner_pid: None,
             connected_before: false,
+            tried_at: None,
             pause_until: None,
             poll_at: None,
             lag_at: None,
@@ -143,6 +148,7 @@ impl Consumer {
     async fn connect(&self, work: &mut Work) -> Result<Client> {
         let ConsumerOptions { queue, name, poll_interval, .. } = &self.0.options;
         self.0.monitor.status(Status::Connecting);
+        work.tried_at = Some(Instant::now());
         // A connection that silently replaced itself would have lost its LISTEN, and its turn.
         let connection = Connection::open(self.0.settings.clone().reconnect(false)).await?;
         // Before the first look, so that nothing falls between the two.
@@ -152,7 +158,7 @@ impl Consumer {
         if std::mem::replace(&mut work.connected_before, true) {
             self.0.monitor.count(|stats| stats.reconnects += 1);
         }
-        (work.poll_at, work.owner) = (None, false);
+        (work.poll_at, work.owner, work.tried_at) = (None, false, None);
         Ok(work.client.insert(Client::over(connection)).clone())
     }
 
@@ -244,12 +250,13 @@ impl Consumer {
             // Pages are for registered members only.
             client.subscribe_subconsumer(queue, name, member, false).await?;
         }
+        let page_size = if work.in_pages { *page_size } else { FIRST_PAGE_MAX.min(*page_size) };
         let request = PageRequest {
             queue,
             consumer: name,
             member: work.member.as_deref(),
             worker: &work.worker,
-            page_size: *page_size,
+            page_size,
             dead_interval: dead_interval.as_ref(),
             lease: PAGE_LEASE.into(),
         };
@@ -316,7 +323,9 @@ impl Consumer {
 
     /// Drops the connection after a failure and plans a pause.
     pub(super) async fn retreat(&self, work: &mut Work, error: &Error) {
-        let delay = work.backoff.next_delay();
+        // An attempt that took long has been a pause by itself; a server that is back is not to wait for another.
+        let tried = work.tried_at.take().map_or(Duration::ZERO, |at| at.elapsed());
+        let delay = work.backoff.next_delay().saturating_sub(tried);
         let (name, seconds) = (&self.0.options.name, delay.as_secs_f64());
         log::warn!(target: "pgque", "consumer {name}: {error}; trying again in {seconds:.1}s");
         self.0.monitor.failed(error);
