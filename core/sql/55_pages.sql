@@ -478,7 +478,7 @@ begin
 end
 $$;
 
--- Routes failed messages, each of which must be one event of the page, and of the batch.
+-- Routes failed messages as finish() does, each of which must be one event of the page, and of the batch.
 create or replace function pgque._route_failures(
   i_sub pgque.subscription, i_state pgque.page_state, i_failures jsonb) returns void
 language plpgsql

@@ -22,7 +22,8 @@ $$;
 -- read again from the batch, by id inside the batch's own range: nothing the caller says about them is
 -- trusted, and the rest of the batch is not materialised. Conflicts mean that the event was routed
 -- before: the first due time stays. A cooperative member's dead letters belong to its main consumer,
--- so that they outlive the member. An event that is not counted was not handled: it comes again as it is.
+-- so that they outlive the member. An event that is not counted was not tried: it comes back at once, as
+-- it was, whatever its budget.
 create or replace function pgque._route_events(
   i_sub pgque.subscription, i_msg_ids bigint[], i_retry_after interval[], i_dead boolean[],
   i_reasons text[], i_counted boolean[] default '{}') returns bigint
@@ -43,16 +44,17 @@ begin
     with verdict as (
       select distinct on (v.id) v.*
         from unnest($1, $2, $3, $4, $9) with ordinality
-             as v (id, retry_after, dead, reason, counted, position)
+               as v (id, retry_after, dead, reason, counted, position)
        order by v.id, v.position),
     found as materialized (%s),
     event as (select distinct on (ev_id) * from found order by ev_id, ev_txid desc),
     routed as (
-      select e.*, coalesce(v.dead, false)
-               or coalesce(v.counted, true) and coalesce(e.ev_retry, 0) >= $5 as is_dead,
-             case when coalesce(v.counted, true) then coalesce(e.ev_retry, 0) + 1 else e.ev_retry end as attempts,
+      select e.*, v.counted is distinct from false as is_counted,
+             v.counted is distinct from false
+               and (coalesce(v.dead, false) or coalesce(e.ev_retry, 0) >= $5) as is_dead,
              coalesce(v.reason, 'max retries exceeded') as reason,
-             pgque._retry_time(v.retry_after) as due
+             case when v.counted is distinct from false then pgque._retry_time(v.retry_after)
+                  else now() end as due
         from verdict v
         join event e on e.ev_id = v.id),
     buried as (
@@ -65,7 +67,7 @@ begin
     queued as (
       insert into pgque.retry_queue (ev_retry_after, ev_queue, ev_id, ev_time, ev_owner, ev_retry,
              ev_type, ev_data, ev_extra1, ev_extra2, ev_extra3, ev_extra4)
-      select due, $6, ev_id, ev_time, $8, attempts,
+      select due, $6, ev_id, ev_time, $8, case when is_counted then coalesce(ev_retry, 0) + 1 else ev_retry end,
              ev_type, ev_data, ev_extra1, ev_extra2, ev_extra3, ev_extra4
         from routed where not is_dead
           on conflict (ev_owner, ev_id) do nothing)
@@ -125,19 +127,22 @@ begin
     return 1;
   end if;
   if pgque._route_events(v_sub, array[i_msg.msg_id], array[i_retry_after], '{}'::boolean[],
-       array[i_reason]) = 0 then
+       array[i_reason], '{}'::boolean[]) = 0 then
     raise exception 'msg_id % not found in batch %', i_msg.msg_id, i_batch_id using errcode = 'PQ004';
   end if;
   return 1;
 end
 $$;
 
--- Routes the listed messages and finishes the batch, all or nothing. The subscription row is locked
--- first: a second finish waits, then finds the batch gone and routes nothing. A message that is not
--- counted is handed back: it is due again after its delay, and no attempt is charged to it.
+-- An earlier release had no i_counted; beside this one its calls would be ambiguous.
+drop function if exists pgque.finish(bigint, bigint[], interval[], boolean[], text[]);
+
+-- Routes the listed messages and finishes the batch, all or nothing. Each is retried later, or dead, or, if
+-- i_counted says false, handed back: it comes again at once, and no attempt is counted. The subscription row
+-- is locked first: a second finish waits, then finds the batch gone and routes nothing.
 create or replace function pgque.finish(
   i_batch_id bigint, i_msg_ids bigint[] default '{}', i_retry_after interval[] default '{}',
-  i_dead boolean[] default '{}', i_reasons text[] default '{}', i_counted boolean[] default '{}')
+  i_dead boolean[] default '{}', i_reasons text[] default '{}', i_counted boolean[] default null)
 returns integer
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
@@ -146,14 +151,14 @@ declare
   v_count integer := coalesce(cardinality(i_msg_ids), 0);
   v_wanted bigint;
 begin
-  -- An empty array stands for the default of every message.
+  -- An empty array, or NULL, stands for the default of every message.
   if coalesce(cardinality(i_retry_after), 0) not in (0, v_count)
      or coalesce(cardinality(i_dead), 0) not in (0, v_count)
      or coalesce(cardinality(i_reasons), 0) not in (0, v_count)
      or coalesce(cardinality(i_counted), 0) not in (0, v_count) then
     raise exception 'finish: array lengths differ: % message ids, % delays, % dead flags, % reasons, % counted flags',
-      v_count, cardinality(i_retry_after), cardinality(i_dead), cardinality(i_reasons),
-      cardinality(i_counted)
+      v_count, coalesce(cardinality(i_retry_after), 0), coalesce(cardinality(i_dead), 0),
+      coalesce(cardinality(i_reasons), 0), coalesce(cardinality(i_counted), 0)
       using errcode = '22023';
   end if;
 

@@ -171,7 +171,7 @@ begin
     execute 'select array(' || pgque._batch_sql(v_member, v_member.sub_last_tick,
       v_member.sub_next_tick, 'ev_id'::text, ''::text) || ')' into v_ids;
     perform pgque._route_events(v_member, v_ids, '{}'::interval[], '{}'::boolean[],
-      array_fill('subconsumer unregistered'::text, array[cardinality(v_ids)]));
+      array_fill('subconsumer unregistered'::text, array[cardinality(v_ids)]), '{}'::boolean[]);
   end if;
 
   delete from pgque.page_state

@@ -199,26 +199,33 @@ impl<'a> Leader<'a> {
         let pause = until_retry.map_or(self.pause, |left| left.min(self.pause));
         if self.pause < SLEEP_FROM || matches!(self.bell, Bell::None) {
             tokio::time::sleep(pause).await;
-        } else if self.set_bell().await? && self.client.bell(pause.min(BELL_RENEWAL)).await? {
-            self.rang = true;
+            return Ok(());
+        }
+        match self.set_bell().await? {
+            Some(true) => self.rang = self.client.bell(pause.min(BELL_RENEWAL)).await?,
+            Some(false) => {}
+            None => tokio::time::sleep(pause.min(UNATTENDED_MAX)).await,
         }
         Ok(())
     }
 
     /// Has producers ring. False when they did not until now: what was sent meanwhile has to be looked for first.
-    async fn set_bell(&mut self) -> Result<bool> {
+    /// `None` when they will not: while a producer's transaction is open, which began before anybody asked it to ring.
+    async fn set_bell(&mut self) -> Result<Option<bool>> {
         let now = Instant::now();
         let was_on = match self.bell {
-            Bell::On(renew_at) if now < renew_at => return Ok(true),
+            Bell::On(renew_at) if now < renew_at => return Ok(Some(true)),
             Bell::On(_) => true,
             _ => false,
         };
         let rings = within(self.patience, self.client.ticker_sleep(BELL_SECONDS)).await;
-        self.bell = match self.tolerate(rings)? {
-            Some(true) => Bell::On(now + BELL_RENEWAL),
-            _ => Bell::None,
+        let (bell, answer) = match self.tolerate(rings)? {
+            Some(true) => (Bell::On(now + BELL_RENEWAL), Some(was_on)),
+            Some(false) => (Bell::Off, None),
+            None => (Bell::None, None),
         };
-        Ok(was_on && matches!(self.bell, Bell::On(_)))
+        self.bell = bell;
+        Ok(answer)
     }
 
     /// Has producers ring no longer, which costs them.

@@ -50,6 +50,8 @@ fn one_wrong_id_routes_nothing() {
     );
     let (code, _) = client.fails(&format!("select pgque.finish({batch}, '{{1,2}}', '{{1 s}}')"));
     assert_eq!(code, "22023");
+    let (code, _) = client.fails(&format!("select pgque.finish({batch}, '{{1,2}}', i_counted => '{{f}}')"));
+    assert_eq!(code, "22023");
     assert_eq!(client.get::<i64>("select count(*) from pgque.retry_queue"), 0);
     assert_eq!(client.messages("receive('q', 'c')").len(), 3);
 }
@@ -63,6 +65,25 @@ fn a_used_up_budget_buries_and_duplicates_count_once() {
         client.column::<String>("select ev_id || ' ' || dl_reason from pgque.dlq_inspect('q')"),
         ["2 max retries exceeded"]
     );
+}
+
+/// Of a consumer that stops in the middle of its batch: as often as it likes, at no cost to the message.
+#[test]
+fn what_is_handed_back_comes_again_at_once_as_it_was() {
+    let (_database, mut client, mut batch) = batch_of_three();
+    client.run("select pgque.set_queue_config('q', 'max_retries', '1')");
+    let counted = format!("select pgque.finish({batch}, '{{1,2}}', '{{0 s,1 h}}', '{{}}', '{{}}', '{{t,f}}')");
+    assert_eq!(client.get::<i32>(&counted), 1);
+    for _ in 0..3 {
+        assert_eq!(client.get::<i32>("select pgque.maint_retry_events()"), 2);
+        client.tick("q");
+        let messages = client.messages("receive('q', 'c')");
+        assert_eq!(messages.iter().map(|m| (m.id, m.retry)).collect::<Vec<_>>(), [(1, Some(1)), (2, None)]);
+        batch = messages[0].batch;
+        // Not even when it is called dead, or its budget is used up.
+        client.run(&format!("select pgque.finish({batch}, '{{1,2}}', null, '{{f,t}}', null, '{{f,f}}')"));
+    }
+    assert_eq!(client.get::<i64>("select count(*) from pgque.dead_letter"), 0);
 }
 
 #[test]

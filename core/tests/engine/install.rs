@@ -50,6 +50,18 @@ fn a_generated_function_of_an_older_signature_is_replaced() {
 }
 
 #[test]
+fn finish_of_an_older_release_goes() {
+    let database = Database::new();
+    let mut client = database.client();
+    client.run(
+        "create function pgque.finish(i_batch_id bigint, i_msg_ids bigint[] default '{}', i_retry_after interval[] default '{}',
+           i_dead boolean[] default '{}', i_reasons text[] default '{}') returns integer language sql as 'select 7'",
+    );
+    client.run(installer());
+    assert_eq!(client.get::<i32>("select pgque.finish(1)"), 0);
+}
+
+#[test]
 fn there_is_one_row_of_configuration() {
     let database = Database::new();
     let mut client = database.client();

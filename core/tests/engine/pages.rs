@@ -161,6 +161,8 @@ fn failures_use_up_the_budget_and_a_refused_ack_changes_nothing() {
         (r#"[{"msg_id": "1", "retry_after_seconds": "1"}]"#, "22023"),
         (r#"[{"msg_id": "1", "retry_after_seconds": -1}]"#, "22023"),
         (r#"[{"msg_id": "1", "reason": 7}]"#, "22023"),
+        (r#"[{"msg_id": "1", "dead": 1}]"#, "22023"),
+        (r#"[{"msg_id": "1", "counted": "no"}]"#, "22023"),
         (r#"[{"reason": "x"}]"#, "22023"),
         (r#"["1"]"#, "22023"),
         (r#"{"msg_id": "1"}"#, "22023"),
@@ -175,6 +177,31 @@ fn failures_use_up_the_budget_and_a_refused_ack_changes_nothing() {
         client.column::<String>("select ev_id || ' ' || dl_reason from pgque.dlq_inspect('q') order by 1"),
         ["1 broken", "2 max retries exceeded"]
     );
+}
+
+#[test]
+fn a_failure_is_dead_at_once_or_not_counted_if_it_says_so() {
+    let (_database, mut client) = five();
+    client.run("select pgque.set_queue_config('q', 'max_retries', '0')");
+    client.run("select pgque.unsubscribe_subconsumer('q', 'g', w) from unnest('{w,x}'::text[]) w");
+    let first = page(&mut client, "receive_page('q', 'c', 'me', 4)");
+    let call = r#"[{"msg_id": "1", "counted": false}, {"msg_id": "2", "dead": true, "reason": "poison"},
+                   {"msg_id": "3", "counted": true, "dead": false}]"#;
+    client.run(&format!("select pgque.ack_page('{}', 'me', '{call}')", first.token.as_ref().unwrap()));
+    assert_eq!(ack_fails(&mut client, &first, "me", r#"[{"msg_id": "1"}]"#), "PQP02");
+    assert_eq!(
+        client.column::<String>("select ev_id || ' ' || dl_reason from pgque.dlq_inspect('q') order by 1"),
+        ["2 poison", "3 max retries exceeded"]
+    );
+    assert_eq!(client.get::<i32>("select pgque.maint_retry_events()"), 1);
+    let rest = page(&mut client, "receive_page('q', 'c', 'me')");
+    ack(&mut client, &rest, "me");
+    client.tick("q");
+    let again = client.get::<String>(
+        "select string_agg(concat_ws(' ', m.msg_id, m.retry_count), ',')
+           from pgque.receive_page('q', 'c', 'me') p, unnest(p.messages) m",
+    );
+    assert_eq!(again, "1");
 }
 
 #[test]
