@@ -47,7 +47,9 @@ language sql stable
 return i_queue.queue_disable_insert and current_setting('session_replication_role') <> 'replica';
 
 -- Generates the public functions that send one event. A branch for each of the first queues has all but
--- the columns that differ between the functions.
+-- the columns that differ between the functions. The lock comes before the look at the queues: who changes
+-- one holds it until that is committed. One that is taken, or an old snapshot, leaves queues to the long
+-- way until maint().
 create or replace function pgque._build_store() returns void
 language plpgsql
 as $$
@@ -56,6 +58,10 @@ declare
   c_queues constant integer := 32;
   v_branches text[];
 begin
+  if current_setting('transaction_isolation') <> 'read committed'
+     or not pg_try_advisory_xact_lock(pgque._lock_key('generate'::text, 0, 0, 0)) then
+    return;
+  end if;
   select coalesce(array_agg(format(
            $code$if queue_name = %1$L and pg_sequence_last_value('pgque.event_%2$s_table_seq'::regclass) = %3$s then
     v_id := nextval('pgque.event_%2$s_id_seq'::regclass);
@@ -109,16 +115,16 @@ $body$, case when i_branches = '{}' then E'if false then\n    null;\n'
 end
 $build$;
 
--- Replaces a generated function if its body has changed. Two replacements at once would fail; the loser's
--- queue takes the long way until maint().
+-- Replaces a generated function if it is not as it should be.
 create or replace function pgque._generate(i_head text, i_body text) returns void
 language plpgsql set check_function_bodies = off
 as $$
 begin
   if exists (select from pg_proc
               where pronamespace = 'pgque'::regnamespace and proname = split_part(i_head, '(', 1)
-                and i_head = format('%s(%s)', proname, pg_get_function_arguments(oid)) and prosrc = i_body)
-     or not pg_try_advisory_xact_lock(pgque._lock_key('generate'::text, 0, 0, 0)) then
+                and i_head = format('%s(%s)', proname, pg_get_function_arguments(oid)) and prosrc = i_body
+                and prosecdef and not proisstrict and provolatile = 'v'
+                and proconfig = array['search_path=pg_catalog, pg_temp']) then
     return;
   end if;
   execute format('create or replace function pgque.%s returns bigint
@@ -143,3 +149,4 @@ $$;
 create or replace trigger queue_changed
   after delete or update of queue_name, queue_disable_insert on pgque.queue
   for each row execute function pgque._queue_changed();
+alter table pgque.queue enable always trigger queue_changed;

@@ -39,14 +39,17 @@ fn a_disabled_queue_refuses_at_once_and_an_enabled_one_accepts() {
     assert!(is_short(&mut admin));
 }
 
-/// Also when another session generates the functions while the change is open.
+/// Also when another session generates the functions while the change is open, or with an old snapshot.
 #[test]
 fn an_open_change_is_not_overlooked() {
     let (database, mut producer, mut admin) = queue();
+    let mut old = database.client();
+    old.run("begin isolation level repeatable read; select count(*) from pgque.queue");
     admin.run("begin; update pgque.queue set queue_disable_insert = true");
     database.client().run("select pgque.maint()");
     admin.run("commit");
     database.client().run("select pgque.maint()");
+    old.run("select pgque.create_queue('other'), pgque.maint(); commit");
     assert_eq!(producer.fails("select pgque.send('q', 'x')").0, "PQ005");
 }
 

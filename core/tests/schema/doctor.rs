@@ -26,6 +26,7 @@ fn every_repair_mends() {
         "create or replace function pgque.ack(i_batch_id bigint) returns int language sql as 'select 1'",
         "create or replace function pgque.send(queue_name text, payload text) returns bigint language plpgsql
            security definer set search_path = pg_catalog, pg_temp as 'begin return 1; end'",
+        "alter function pgque.send(text, text) security invoker",
         "drop trigger queue_changed on pgque.queue",
         "drop function pgque.touch_subconsumer(text, text, text)",
         "drop function pgque.touch_subconsumer(text, text, text);
