@@ -1,9 +1,10 @@
 -- Pages: reading one out of the index.
 
 -- Events of the batch behind the position "after" and up to the position "last" (NULL: the batch's ends), at
--- most i_size and those with the key of the last of them. The old tick's open transactions come first, one by one; then everything from its xmax on. Each piece is read in
--- the order of the index and no further than needed: the planner is told so, for it has no statistics of
--- these tables, and would sort them as a whole without an order of each.
+-- most i_size and those with the key of the last of them. The old tick's open transactions come first, one
+-- by one; then everything from its xmax on. Each piece is read in the order of the index and no further than
+-- needed: the planner is told so, for it has no statistics of these tables, and would sort them as a whole
+-- without an order of each.
 create or replace function pgque._page_events(
   i_sub pgque.subscription, i_after_txid xid8, i_after_id bigint, i_last_txid xid8, i_last_id bigint,
   i_size bigint)
