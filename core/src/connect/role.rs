@@ -12,9 +12,9 @@ use crate::error::{Error, Kind, Result};
 
 const ROLE: &str = "select pg_catalog.pg_is_in_recovery(), pg_catalog.current_setting('default_transaction_read_only')";
 /// So that the server, too, notices within 15 seconds that we have vanished, and lets go of what our session held.
-const KEEPALIVES: &str = "set tcp_keepalives_idle = 5; set tcp_keepalives_interval = 3; set tcp_keepalives_count = 3";
+const KEEPALIVES: &str = "set tcp_keepalives_idle = 4; set tcp_keepalives_interval = 2; set tcp_keepalives_count = 3";
 /// Apart from the others, for not every system has it.
-const USER_TIMEOUT: &str = "set tcp_user_timeout = 15000";
+const USER_TIMEOUT: &str = "set tcp_user_timeout = 10000";
 
 /// What one round through the hosts looks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,11 +8,12 @@ use crate::error::Result;
 /// A server that does not answer at all is given up after this time.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// A connection that lives for months must notice within seconds that its server has vanished; the kernel's own
-/// defaults take two hours, and a quarter of an hour where something was sent: 5 s + 3 · 3 s is 14 s.
-const KEEPALIVES_IDLE: Duration = Duration::from_secs(5);
-const KEEPALIVES_INTERVAL: Duration = Duration::from_secs(3);
+/// defaults take two hours, and a quarter of an hour where something was sent. 4 s + 3 · 2 s is 10 s. Linux lets the
+/// user timeout decide where there is one, and looks at it with each probe: one of 10 s is no later, one of 11 s would be.
+const KEEPALIVES_IDLE: Duration = Duration::from_secs(4);
+const KEEPALIVES_INTERVAL: Duration = Duration::from_secs(2);
 const KEEPALIVES_COUNT: u32 = 3;
-const TCP_USER_TIMEOUT: Duration = Duration::from_secs(15);
+const TCP_USER_TIMEOUT: Duration = Duration::from_secs(10);
 /// libpq does not go below this either, for one second may be over before it has begun.
 const CONNECT_TIMEOUT_MIN: i64 = 2;
 /// What the kernel takes at most as a count and as seconds.
