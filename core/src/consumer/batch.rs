@@ -230,6 +230,13 @@ impl Batch {
         self.progress().closed = true;
     }
 
+    /// The batch will not be finished: nothing more is handed out, and no verdict counts.
+    pub(super) fn abandon(&self) {
+        let mut progress = self.progress();
+        progress.lanes = Lanes::Free { next: 0, count: 0 };
+        progress.closed = true;
+    }
+
     /// Whether what the handler did in the transaction is to be undone, because the message comes again.
     pub(super) fn is_undone(&self, index: usize) -> bool {
         let done = Slot::Settled(Verdict::Ack.into(), false);

@@ -1,6 +1,6 @@
 //! From nothing to a batch: connecting, waiting for one's turn and for news, and receiving.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use super::batch::{Batch, Page};
@@ -36,6 +36,8 @@ pub(super) struct Work {
     pub in_pages: bool,
     /// In transactional mode, the messages of the handlers since the savepoint.
     pub savepoint: Option<Vec<usize>>,
+    /// The batch in hand.
+    pub batch: Weak<Batch>,
     /// The name among cooperative workers, and whether it was made up.
     member: Option<String>,
     auto: bool,
@@ -75,6 +77,7 @@ impl Work {
             backoff: Backoff::new(),
             in_pages: false,
             savepoint: None,
+            batch: Weak::new(),
             member: options.subconsumer.clone(),
             auto,
             worker: member::fresh_name(),
@@ -305,6 +308,7 @@ impl Consumer {
         }
         let routes = self.routes(&messages);
         let batch = Arc::new(Batch::new(messages, routes, self.0.clone(), page, transaction));
+        work.batch = Arc::downgrade(&batch);
         log::debug!(target: "pgque", "batch {}: {} message(s)", batch.id(), batch.messages().len());
         Ok(batch)
     }

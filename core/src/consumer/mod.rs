@@ -237,11 +237,18 @@ impl Consumer {
         }
     }
 
-    /// Gives up the connection, and the name that was made up for `auto`. An unfinished batch comes again.
+    /// Gives up the connection, and the name that was made up for `auto`; ends the run that `begin_run` began. An
+    /// unfinished batch comes again; of this one nothing more is handed out.
     pub async fn close(&self) {
         let mut work = self.0.work.lock().await;
+        if let Some(batch) = work.batch.upgrade() {
+            batch.abandon();
+        }
         self.part(&mut work).await;
-        self.0.running.store(false, Ordering::Release);
+        if self.0.running.swap(false, Ordering::AcqRel) {
+            // A stop of this run that its end has forestalled is not one of the next.
+            self.0.stop.reset();
+        }
     }
 
     /// Tells the server; `None` if the batch was not open any more.

@@ -124,3 +124,23 @@ fn a_finished_batch_hands_nothing_out_and_takes_no_verdict() -> Result<()> {
         client.drop_queue("stop_late", true).await.map(drop)
     })
 }
+
+#[test]
+fn a_run_that_ends_by_itself_leaves_no_stop_behind() -> Result<()> {
+    wait(async {
+        let client = queue("stop_stale").await?;
+        batch(&client, "stop_stale", 2).await?;
+        let consumer = reader("stop_stale", &[])?;
+        consumer.begin_run()?;
+        let Next::Batch(left) = consumer.next(None).await? else { panic!("there is a batch") };
+        consumer.stop();
+        // The handler's own exception ends the run before the loop gets to answer the stop.
+        consumer.close().await;
+        assert_eq!(left.take(), None, "nothing more of an abandoned batch");
+        consumer.begin_run()?;
+        let next = consumer.next(None).await?;
+        assert!(matches!(&next, Next::Batch(again) if again.messages().len() == 2), "{next:?}");
+        consumer.close().await;
+        client.drop_queue("stop_stale", true).await.map(drop)
+    })
+}
