@@ -7,7 +7,7 @@ use pyo3::types::{PyBool, PyDict};
 
 use crate::batch::Batch;
 use crate::error::to_py;
-use crate::value::{Span, timestamp};
+use crate::value::{Span, counters, timestamp};
 use crate::wait::wait;
 
 /// The state machine; `next` and `finish` are for one thread at a time.
@@ -75,15 +75,7 @@ impl Consumer {
 
     /// The counters by name.
     fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        let stats = PyDict::new(py);
-        for (name, value) in py.detach(|| self.0.stats()).entries() {
-            // All but times are counts, which Python's users expect to be whole.
-            match name.rsplit('_').next() {
-                Some("seconds") => stats.set_item(name, value)?,
-                _ => stats.set_item(name, value as u64)?,
-            }
-        }
-        Ok(stats)
+        counters(py, py.detach(|| self.0.stats()).entries())
     }
 
     /// How the loop fares.
@@ -107,7 +99,7 @@ pub fn each_option(options: &Bound<'_, PyDict>, mut set: impl FnMut(&str, &str) 
     Ok(())
 }
 
-fn option_text(value: &Bound<'_, PyAny>) -> PyResult<String> {
+pub fn option_text(value: &Bound<'_, PyAny>) -> PyResult<String> {
     // Before numbers, for to Python it is one.
     if let Ok(flag) = value.cast::<PyBool>() {
         return Ok(flag.is_true().to_string());

@@ -86,6 +86,7 @@ fn make(py: Python<'_>, error: &pgque::Error) -> PyResult<PyErr> {
     facts.set_item(intern!(py, "detail"), error.detail())?;
     facts.set_item(intern!(py, "hint"), error.hint())?;
     facts.set_item(intern!(py, "retriable"), error.is_retriable())?;
+    facts.set_item(intern!(py, "uncertain"), error.is_uncertain())?;
     let (kind, text) = (error.kind(), error.to_string());
     let args = (kind.name(), kind.number(), text, facts, error.configured_limit());
     let raised = py.import(intern!(py, "pgque.errors"))?.call_method1(intern!(py, "from_core"), args)?;

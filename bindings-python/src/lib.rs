@@ -8,6 +8,7 @@ mod error;
 mod logging;
 mod message;
 mod payload;
+mod producer;
 mod psycopg;
 mod ticker;
 mod value;
@@ -30,6 +31,8 @@ mod _pgque {
     use crate::consumer::Consumer;
     #[pymodule_export]
     use crate::message::Message;
+    #[pymodule_export]
+    use crate::producer::Producer;
     #[pymodule_export]
     use crate::ticker::Ticker;
     #[pymodule_export]

@@ -6,6 +6,7 @@ use pyo3::types::PyDict;
 
 use crate::consumer::each_option;
 use crate::error::to_py;
+use crate::value::{counters, timestamp};
 use crate::wait::wait;
 
 /// Runs ticks, retries and maintenance; options are in seconds.
@@ -28,5 +29,15 @@ impl Ticker {
 
     fn stop(&self, py: Python<'_>) {
         py.detach(|| self.0.stop());
+    }
+
+    /// The counters by name, with `state`, `since` and `last_error`.
+    fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let stats = py.detach(|| self.0.stats());
+        let all = counters(py, stats.entries())?;
+        all.set_item("state", stats.state.name())?;
+        all.set_item("since", timestamp(py, stats.since)?)?;
+        all.set_item("last_error", stats.last_error)?;
+        Ok(all)
     }
 }

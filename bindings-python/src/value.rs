@@ -5,7 +5,7 @@ use pyo3::exceptions::PyTypeError;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyBytes, PyDateTime, PyDelta, PyDeltaAccess, PyList, PyString, PyTuple, PyTzInfo};
+use pyo3::types::{PyBytes, PyDateTime, PyDelta, PyDeltaAccess, PyDict, PyList, PyString, PyTuple, PyTzInfo};
 
 const DAY: i64 = 86_400_000_000;
 
@@ -68,6 +68,22 @@ pub fn rows<'py>(py: Python<'py>, result: &ResultSet, json_loads: &Bound<'py, Py
 pub fn table<'py>(py: Python<'py>, result: &ResultSet) -> PyResult<Bound<'py, PyAny>> {
     let kind = py.import(intern!(py, "pgque.types"))?.getattr(intern!(py, "Rows"))?;
     kind.call1((&result.columns, rows(py, result, json_loads(py)?)?))
+}
+
+/// What a loop has counted, by name.
+pub fn counters<'py>(
+    py: Python<'py>,
+    entries: impl IntoIterator<Item = (&'static str, f64)>,
+) -> PyResult<Bound<'py, PyDict>> {
+    let counters = PyDict::new(py);
+    for (name, value) in entries {
+        // All but times are counts, which Python's users expect to be whole.
+        match name.rsplit('_').next() {
+            Some("seconds") => counters.set_item(name, value)?,
+            _ => counters.set_item(name, value as u64)?,
+        }
+    }
+    Ok(counters)
 }
 
 /// A length of time: seconds, a timedelta, or interval text.

@@ -43,3 +43,10 @@ def retries(client, queue) -> list[tuple]:
         where q.queue_name = %s order by 1
     """
     return client.execute(sql, [queue]).fetchall()
+
+
+def lock_events(conn, queue) -> None:
+    """Until the transaction ends, whoever sends has to wait."""
+    sql = "select queue_data_pfx from pgque.queue where queue_name = %s"
+    (table,) = conn.execute(sql, [queue]).fetchone()
+    conn.execute(f"lock table {table} in access exclusive mode")

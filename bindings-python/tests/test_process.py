@@ -11,7 +11,7 @@ import threading
 import time
 
 import pytest
-from running import retries
+from running import lock_events, retries
 
 import pgque
 
@@ -68,6 +68,7 @@ def test_ctrl_c_ends_every_wait(dsn, client, queue, name):
     if name in ("typed_call", "psycopg", "producer"):
         client.begin()
         client.execute("lock table pgque.queue in access exclusive mode")
+        lock_events(client, queue)
     script = Script(
         dsn,
         queue,

@@ -1,6 +1,6 @@
 """PgQue: an event log and queue inside PostgreSQL."""
 
-from ._pgque import Message, PgqueClient, __version__
+from ._pgque import Message, PgqueClient, Producer, __version__
 from .client import connect
 from .connection import Connection, Cursor
 from .consumer import Consumer
@@ -22,7 +22,17 @@ from .errors import (
     PgqueTimeoutError,
 )
 from .ticker import Ticker
-from .types import Capabilities, Event, Health, Notification, Replayed, Rows, Text
+from .types import (
+    Capabilities,
+    Event,
+    Health,
+    Notification,
+    ProducerStats,
+    Replayed,
+    Rows,
+    Text,
+    TickerStats,
+)
 from .verdicts import Dead, Retry, Verdict, dead, retry
 
 __all__ = [
@@ -51,11 +61,14 @@ __all__ = [
     "PgqueReceiveOverflowError",
     "PgqueServerError",
     "PgqueTimeoutError",
+    "Producer",
+    "ProducerStats",
     "Replayed",
     "Retry",
     "Rows",
     "Text",
     "Ticker",
+    "TickerStats",
     "Verdict",
     "__version__",
     "connect",

@@ -9,7 +9,15 @@ from typing_extensions import Self, disjoint_base
 
 from ._sql import Composable
 from .connection import Cursor, Params
-from .types import Capabilities, Health, Notification, Replayed, Rows
+from .types import (
+    Capabilities,
+    Health,
+    Notification,
+    ProducerStats,
+    Replayed,
+    Rows,
+    TickerStats,
+)
 from .verdicts import Verdict
 
 __all__ = [
@@ -24,6 +32,7 @@ __all__ = [
     "Lane",
     "Message",
     "PgqueClient",
+    "Producer",
     "Ticker",
     "__version__",
     "_at_exit",
@@ -230,6 +239,38 @@ class Consumer:
     def stats(self) -> dict[str, float]: ...
     def health(self) -> Health: ...
 
+@disjoint_base
+class Producer:
+    """Sends events from any number of threads, gathering what they send at the same time."""
+
+    def __new__(
+        cls,
+        dsn: str,
+        *,
+        linger: float | timedelta | None = None,
+        batch_size_max: int | None = None,
+        batch_bytes_max: int | None = None,
+        queue_size_max: int | None = None,
+        queue_bytes_max: int | None = None,
+        send_timeout: float | timedelta | None = None,
+    ) -> Self: ...
+    def send(
+        self,
+        queue: str,
+        payload: Any = None,
+        *,
+        type: str | None = None,
+        extra1: str | None = None,
+        extra2: str | None = None,
+        extra3: str | None = None,
+        extra4: str | None = None,
+    ) -> int: ...
+    def flush(self) -> None: ...
+    def close(self, deadline: float | None = None) -> None: ...
+    def __enter__(self) -> Self: ...
+    def __exit__(self, *_exc: object) -> None: ...
+    def stats(self) -> ProducerStats: ...
+
 @final
 class Ticker:
     """The core of ``pgque.Ticker``."""
@@ -237,3 +278,4 @@ class Ticker:
     def __new__(cls, dsn: str, options: dict[str, Any]) -> Self: ...
     def run(self) -> None: ...
     def stop(self) -> None: ...
+    def stats(self) -> TickerStats: ...

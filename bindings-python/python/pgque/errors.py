@@ -8,7 +8,11 @@ from . import _pgque
 
 
 class PgqueError(Exception):
-    """Any failure of this library. ``retriable`` says whether the same call may succeed later."""
+    """Any failure of this library.
+
+    ``retriable`` says whether the same call may succeed later, ``uncertain`` that nobody knows
+    whether it took effect: to repeat it could do it twice.
+    """
 
     kind: ClassVar[str] = "server"
     code: ClassVar[int] = _pgque.KINDS["server"]
@@ -20,6 +24,7 @@ class PgqueError(Exception):
     detail: str | None = None
     hint: str | None = None
     retriable: bool = False
+    uncertain: bool = False
 
     def __init_subclass__(cls, kind: str | None = None, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

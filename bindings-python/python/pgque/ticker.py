@@ -6,6 +6,7 @@ import logging
 
 from . import _pgque
 from ._signals import stopping_on_signals
+from .types import TickerStats
 
 
 class Ticker:
@@ -29,3 +30,7 @@ class Ticker:
     def stop(self) -> None:
         """End the current or the next ``run`` at once. From any thread."""
         self._core.stop()
+
+    def stats(self) -> TickerStats:
+        """Where the ticker stands and what it has done, at any time, from any thread."""
+        return self._core.stats()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypedDict
 
 from ._pgque import Message
 
@@ -55,6 +55,47 @@ class Health:
     since: datetime
     last_error: str | None
     last_error_at: datetime | None
+
+
+class TickerStats(TypedDict):
+    """Where a ticker stands, and what it has done since it was made."""
+
+    #: ``stopped``, ``connecting``, ``standby`` (another one works) or ``leading``.
+    state: str
+    #: Since when the state holds.
+    since: datetime
+    #: Ticks, over all queues.
+    ticks: int
+    #: Messages put back into their queues when their delay was over.
+    retries: int
+    #: Tables that were emptied and taken into use.
+    rotations: int
+    #: Connections that were lost, or could not be made.
+    reconnects: int
+    #: Steps that the server refused, to be tried again.
+    failures: int
+    #: The latest of either.
+    last_error: str | None
+
+
+class ProducerStats(TypedDict):
+    """What a producer has done since it was made."""
+
+    #: Events stored.
+    sent: int
+    #: Events whose sender got an exception.
+    failed: int
+    #: Events of these of which nobody knows whether they are stored.
+    uncertain: int
+    #: Transactions that stored events.
+    batches: int
+    #: Events in the newest of them.
+    batch_size: int
+    #: Events that are not answered yet.
+    queue_length: int
+    #: Connections that were lost, or could not be made.
+    reconnects: int
+    last_error: str | None
 
 
 class Replayed(NamedTuple):

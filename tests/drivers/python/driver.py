@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -43,6 +44,12 @@ def special(name: str) -> Any:
         "deep": lambda: json.loads("[" * 200 + "]" * 200),
     }
     return values[name]()
+
+
+def payload(request: dict[str, Any]) -> Any:
+    if "special" in request:
+        return special(request["special"])
+    return pgque.Text(request["text"]) if "text" in request else request["payload"]
 
 
 def micros(at: datetime) -> str:
@@ -192,6 +199,7 @@ class Driver:
     def __init__(self) -> None:
         self.clients: dict[str, pgque.PgqueClient] = {}
         self.running: dict[str, Background] = {}
+        self.producers: dict[str, pgque.Producer] = {}
 
     def call(self, request: dict[str, Any]) -> Any:
         op = request["op"]
@@ -201,6 +209,9 @@ class Driver:
 
     def client(self, request: dict[str, Any]) -> pgque.PgqueClient:
         return self.clients[request["client"]]
+
+    def producer(self, request: dict[str, Any]) -> pgque.Producer:
+        return self.producers[request["producer"]]
 
 
 Operation = Callable[[Driver, dict[str, Any]], Any]
@@ -275,12 +286,8 @@ def capabilities(driver: Driver, request: dict[str, Any]) -> Any:
 
 @operation
 def send(driver: Driver, request: dict[str, Any]) -> str:
-    if "special" in request:
-        payload = special(request["special"])
-    else:
-        payload = pgque.Text(request["text"]) if "text" in request else request["payload"]
     options = given(request, "type", *EXTRAS)
-    return str(driver.client(request).send(request["queue"], payload, **options))
+    return str(driver.client(request).send(request["queue"], payload(request), **options))
 
 
 @operation
@@ -400,8 +407,54 @@ def ticker_start(driver: Driver, request: dict[str, Any]) -> None:
 
 
 @operation
+def ticker_stats(driver: Driver, request: dict[str, Any]) -> Any:
+    stats = driver.running[request["ticker"]].runner.stats()
+    return {**stats, "since": micros(stats["since"])}
+
+
+@operation
 def ticker_stop(driver: Driver, request: dict[str, Any]) -> None:
     driver.running.pop(request["ticker"]).stop()
+
+
+@operation
+def producer_start(driver: Driver, request: dict[str, Any]) -> None:
+    producer = pgque.Producer(request["dsn"], **request.get("options", {}))
+    driver.producers[request["producer"]] = producer
+
+
+@operation
+def producer_send(driver: Driver, request: dict[str, Any]) -> str:
+    options = given(request, "type", *EXTRAS)
+    return str(driver.producer(request).send(request["queue"], payload(request), **options))
+
+
+@operation
+def producer_send_many(driver: Driver, request: dict[str, Any]) -> list[str]:
+    producer, options = driver.producer(request), given(request, "type")
+
+    def send_one(payload: Any) -> str:
+        return str(producer.send(request["queue"], payload, **options))
+
+    with ThreadPoolExecutor(request["tasks"]) as threads:
+        return list(threads.map(send_one, request["payloads"]))
+
+
+@operation
+def producer_flush(driver: Driver, request: dict[str, Any]) -> None:
+    driver.producer(request).flush()
+
+
+@operation
+def producer_close(driver: Driver, request: dict[str, Any]) -> None:
+    driver.producer(request).close(**given(request, "deadline"))
+
+
+@operation
+def producer_stats(driver: Driver, request: dict[str, Any]) -> Any:
+    stats = dict(driver.producer(request).stats())
+    del stats["last_error"]
+    return stats
 
 
 def plain(name: str, *required: str, optional: tuple[str, ...] = (), answer: Any = None) -> None:
@@ -452,6 +505,7 @@ def library_error(error: pgque.PgqueError) -> dict[str, Any]:
         "detail": error.detail,
         "hint": error.hint,
         "retriable": error.retriable,
+        "uncertain": error.uncertain,
         "configured_limit": getattr(error, "configured_limit", None),
     }
 
