@@ -190,7 +190,7 @@ typedef struct pgque_error pgque_error;
 typedef struct pgque_event pgque_event;
 
 /**
- * How a consumer fares. Any thread may read it; its texts end with NUL and live until `pgque_health_free`.
+ * How a consumer or ticker fares. Any thread may read it; its texts end with NUL and live until `pgque_health_free`.
  */
 typedef struct pgque_health pgque_health;
 
@@ -210,9 +210,16 @@ typedef struct pgque_messages pgque_messages;
 typedef struct pgque_notification pgque_notification;
 
 /**
- * Options by name, for `pgque_consumer_new` and `pgque_ticker_new`. One thread at a time.
+ * Options by name, for `pgque_consumer_new`, `pgque_producer_new` and `pgque_ticker_new`. One thread at a time.
  */
 typedef struct pgque_options pgque_options;
+
+/**
+ * Sends events, many at once: what several threads send at the same time is gathered into few transactions, without
+ * being held back for that, and each call is answered with its own id or error. A lost connection is replaced, and
+ * nothing is sent twice because of it. Any thread.
+ */
+typedef struct pgque_producer pgque_producer;
 
 /**
  * The outcome of `pgque_client_dlq_replay_all`. Any thread may read it.
@@ -282,6 +289,40 @@ typedef struct {
    */
   bool has_retry_count;
 } pgque_message_fields;
+
+/**
+ * Counts since the producer was made, and the newest readings of what goes up and down. Grows at its end only.
+ */
+typedef struct {
+  /**
+   * Events stored.
+   */
+  uint64_t sent;
+  /**
+   * Events whose sender got an error.
+   */
+  uint64_t failed;
+  /**
+   * Events of these of which it is not known whether they are stored.
+   */
+  uint64_t uncertain;
+  /**
+   * Transactions that stored events; `sent / batches` is the average size of a batch.
+   */
+  uint64_t batches;
+  /**
+   * Events in the newest of them.
+   */
+  uint64_t batch_size;
+  /**
+   * Events that were accepted and are not answered yet.
+   */
+  uint64_t queue_length;
+  /**
+   * Connections that were lost, or could not be made.
+   */
+  uint64_t reconnects;
+} pgque_producer_counters;
 
 /**
  * Handles one message: `handler` is the number that `pgque_consumer_on` gave. It tells its verdict by one of the
@@ -381,6 +422,32 @@ typedef struct {
 } pgque_stats;
 
 /**
+ * Counts since the ticker was made. Grows at its end only.
+ */
+typedef struct {
+  /**
+   * Ticks, over all queues.
+   */
+  uint64_t ticks;
+  /**
+   * Messages put back into their queues when their delay was over.
+   */
+  uint64_t retries;
+  /**
+   * Tables that were emptied and taken into use.
+   */
+  uint64_t rotations;
+  /**
+   * Connections that were lost, or could not be made.
+   */
+  uint64_t reconnects;
+  /**
+   * Steps that the server refused; the next round tries them again.
+   */
+  uint64_t failures;
+} pgque_ticker_counters;
+
+/**
  * Runs a statement on the caller's connection. `sql` holds `$1`, `$2` and so on, for which `params` has `params_count`
  * texts that end with NUL, or NULL for SQL NULL; they fit libpq's `PQexecParams`. Every row of the answer goes to
  * `pgque_answer_add_row`, all columns as text. True when the statement ran; false when it failed, which
@@ -467,9 +534,14 @@ const char *pgque_error_hint(const pgque_error *error);
 const char *pgque_error_constraint(const pgque_error *error);
 
 /**
- * Whether the same call may succeed later without any change by the caller. Never blocks.
+ * Whether the same call may succeed later without any change by the caller, or doing anything twice. Never blocks.
  */
 bool pgque_error_retriable(const pgque_error *error);
+
+/**
+ * Whether it is not known if the call took effect: to repeat it could do it twice. Never blocks.
+ */
+bool pgque_error_is_uncertain(const pgque_error *error);
 
 /**
  * The caller's limit that an `overflow` exceeded; false, and nothing written, for other errors. Never blocks.
@@ -537,6 +609,14 @@ pgque_options *pgque_options_new(void);
  * - `stop_timeout`: how long a stop waits for the batch in hand; what is not done by then goes back; no limit.
  * - `transactional`: `true` has receive, handlers and acknowledgement be one transaction; `false`.
  * - `ticker`: `true` runs a ticker beside the consumer, which needs the role `pgque_admin`; `false`.
+ *
+ * Of a producer:
+ * - `linger`: how long to wait for company once there is something to send; 0, for what queues up while the last batch
+ *   is on its way is company enough.
+ * - `batch_size_max`, `batch_bytes_max`: the most events, and bytes of events, in a batch; 1000 and 4194304.
+ * - `queue_size_max`, `queue_bytes_max`: the most events that wait for the next batch, and bytes of events that are not
+ *   stored yet, beyond which a send waits; 10000 and 67108864.
+ * - `send_timeout`: how long an event may wait to be sent, also while the server is away; 60.
  *
  * Of a ticker: `tick_interval`, `tick_interval_max`, `retry_interval`, `maint_interval`, `standby_interval`.
  */
@@ -891,6 +971,80 @@ int32_t pgque_notification_process_id(const pgque_notification *notification);
 void pgque_notification_free(pgque_notification *notification);
 
 /**
+ * Makes a producer, which connects only for the first event. `options` may be NULL for the defaults, and are copied.
+ * `configuration` if an option is wrong. The producer belongs to the caller, until `pgque_producer_free`. Any thread;
+ * never blocks.
+ */
+pgque_error *pgque_producer_new(const char *dsn,
+                                const pgque_options *options,
+                                pgque_producer **producer);
+
+/**
+ * Sends one event of JSON text, and gives its id once it is stored. `event_type` NULL means `default`. Fails as
+ * `pgque_client_send`; with `timeout` if there was no room, or no server, for as long as `send_timeout`, and the event
+ * is not stored; with `closed` after `pgque_producer_close`; and if the connection was lost at the wrong moment, with
+ * an error for which `pgque_error_is_uncertain` holds. Any thread; blocks.
+ */
+pgque_error *pgque_producer_send(const pgque_producer *producer,
+                                 const char *queue,
+                                 const char *event_type,
+                                 const char *payload,
+                                 size_t payload_len,
+                                 int64_t *msg_id);
+
+/**
+ * As `pgque_producer_send` for any text, stored byte for byte; `payload` NULL is SQL NULL. Any thread; blocks.
+ */
+pgque_error *pgque_producer_send_text(const pgque_producer *producer,
+                                      const char *queue,
+                                      const char *event_type,
+                                      const char *payload,
+                                      size_t payload_len,
+                                      int64_t *msg_id);
+
+/**
+ * As `pgque_producer_send` for an event with everything it can have. Any thread; blocks.
+ */
+pgque_error *pgque_producer_send_event(const pgque_producer *producer,
+                                       const char *queue,
+                                       const pgque_event *event,
+                                       int64_t *msg_id);
+
+/**
+ * Waits until everything that was accepted before is answered, well or not. Any thread; blocks.
+ */
+pgque_error *pgque_producer_flush(const pgque_producer *producer);
+
+/**
+ * Accepts nothing more, and waits until everything accepted is answered, up to so many seconds; INFINITY waits without
+ * limit. When the time is over, senders whose events are not sent get a `closed` error, and this fails with `timeout`.
+ * The producer must still be freed. Twice is fine. Any thread; blocks.
+ */
+pgque_error *pgque_producer_close(const pgque_producer *producer,
+                                  double deadline_seconds);
+
+/**
+ * Fills in the counters, all of one moment; `counters_size` is `sizeof(pgque_producer_counters)`, by which the library
+ * knows the header that the program was compiled with. Any thread; never blocks.
+ */
+pgque_error *pgque_producer_stats(const pgque_producer *producer,
+                                  pgque_producer_counters *counters,
+                                  size_t counters_size);
+
+/**
+ * The newest error, of the connection or of a sender, as a text that belongs to the caller, until `pgque_text_free`;
+ * writes NULL if there was none. Any thread; never blocks.
+ */
+pgque_error *pgque_producer_last_error(const pgque_producer *producer,
+                                       char **last_error);
+
+/**
+ * Frees a producer; what it has accepted is sent all the same, if the process lives long enough for it: close it first
+ * to wait for that. NULL is fine. Once, when no thread uses it any more; never blocks.
+ */
+void pgque_producer_free(pgque_producer *producer);
+
+/**
  * No verdicts yet, to be freed by `pgque_verdicts_free`. Any thread; never blocks.
  */
 pgque_verdicts *pgque_verdicts_new(void);
@@ -1167,13 +1321,14 @@ pgque_error *pgque_consumer_health(const pgque_consumer *consumer,
                                    pgque_health **health);
 
 /**
- * `stopped`, `connecting`, `retrying` (it waits after a failure), `standby` (another consumer of this name is at
- * work), `idle` (it waits for messages) or `handling`; NULL for NULL. Never blocks.
+ * Of a consumer `stopped`, `connecting`, `retrying` (it waits after a failure), `standby` (another consumer of this
+ * name is at work), `idle` (it waits for messages) or `handling`; of a ticker `stopped`, `connecting`, `standby`
+ * (another ticker is at work) or `leading` (this one is); NULL for NULL. Lives as long as the health. Never blocks.
  */
 const char *pgque_health_status(const pgque_health *health);
 
 /**
- * Whether the loop works: it waits for messages, for its turn, or handles some. Never blocks.
+ * Whether the loop works: it waits for messages or events, for its turn, or is at work. Never blocks.
  */
 bool pgque_health_alive(const pgque_health *health);
 
@@ -1183,14 +1338,17 @@ bool pgque_health_alive(const pgque_health *health);
 int64_t pgque_health_since_us(const pgque_health *health);
 
 /**
- * The newest failure of the loop, or NULL if there was none; those of handlers are only counted. Never blocks.
+ * The newest failure of the loop, or NULL if there was none; those of handlers are only counted. Lives as long as the
+ * health. Never blocks.
  */
 const char *pgque_health_last_error(const pgque_health *health);
 
 /**
- * When that was, in microseconds since 1970; false, and nothing written, if there was none. Never blocks.
+ * When that was, in microseconds since 1970; false, and nothing written, if there was none, and for a ticker. Never
+ * blocks.
  */
-bool pgque_health_last_error_at_us(const pgque_health *health, int64_t *last_error_at_us);
+bool pgque_health_last_error_at_us(const pgque_health *health,
+                                   int64_t *last_error_at_us);
 
 /**
  * Frees health. NULL is fine. Never blocks.
@@ -1216,6 +1374,21 @@ pgque_error *pgque_ticker_run(const pgque_ticker *ticker);
  * Ends the current run at once, or else the next. Any thread, but not a signal handler; never blocks.
  */
 pgque_error *pgque_ticker_stop(const pgque_ticker *ticker);
+
+/**
+ * Fills in the counters, all of one moment; `counters_size` is `sizeof(pgque_ticker_counters)`, by which the library
+ * knows the header that the program was compiled with. Any thread, also while the ticker runs; never blocks.
+ */
+pgque_error *pgque_ticker_stats(const pgque_ticker *ticker,
+                                pgque_ticker_counters *counters,
+                                size_t counters_size);
+
+/**
+ * Tells how the ticker fares at this moment. The answer belongs to the caller, until `pgque_health_free`. Any thread,
+ * also while the ticker runs; never blocks.
+ */
+pgque_error *pgque_ticker_health(const pgque_ticker *ticker,
+                                 pgque_health **health);
 
 /**
  * Frees a ticker. NULL is fine. Once, when no thread uses it any more; never blocks.

@@ -3,7 +3,7 @@
 use std::ffi::c_char;
 
 use pgque::blocking::{Client, wait};
-use pgque::{Connection, Error, Event, Kind, Payload, Payloads, Result};
+use pgque::{Connection, Error, Kind, Payloads, Result};
 
 use crate::error::pgque_error;
 use crate::ffi::{Door, counted, door};
@@ -166,8 +166,8 @@ pub extern "C" fn pgque_client_send(
     msg_id: *mut i64,
 ) -> Option<Box<pgque_error>> {
     counted("send", msg_id, |door| {
-        let payload = Payload::Json(door.body(payload, payload_len, "payload")?.to_owned());
-        send(door, client, queue, event_type, payload)
+        let event = door.json_event(event_type, payload, payload_len)?;
+        door.client(client)?.send(door.text(queue, "queue")?, &event)
     })
 }
 
@@ -182,21 +182,9 @@ pub extern "C" fn pgque_client_send_text(
     msg_id: *mut i64,
 ) -> Option<Box<pgque_error>> {
     counted("send", msg_id, |door| {
-        let payload = Payload::Text(door.maybe_body(payload, payload_len, "payload")?.map(str::to_owned));
-        send(door, client, queue, event_type, payload)
+        let event = door.text_event(event_type, payload, payload_len)?;
+        door.client(client)?.send(door.text(queue, "queue")?, &event)
     })
-}
-
-fn send(
-    door: Door,
-    client: Option<&pgque_client>,
-    queue: *const c_char,
-    event_type: *const c_char,
-    payload: Payload,
-) -> Result<i64> {
-    let event_type = door.maybe_text(event_type, "event_type")?.map(str::to_owned);
-    let event = Event { event_type, payload, ..Event::default() };
-    door.client(client)?.send(door.text(queue, "queue")?, &event)
 }
 
 /// As `pgque_client_send` for an event with everything it can have. Any thread; blocks.

@@ -55,6 +55,7 @@ const _: () = {
 pub struct pgque_error {
     number: i32,
     retriable: bool,
+    uncertain: bool,
     configured_limit: Option<i64>,
     name: CString,
     op: CString,
@@ -71,6 +72,7 @@ impl From<Error> for pgque_error {
         pgque_error {
             number: error.kind().number(),
             retriable: error.is_retriable(),
+            uncertain: error.is_uncertain(),
             configured_limit: error.configured_limit(),
             name: c_string(error.kind().name()),
             op: c_string(error.op()),
@@ -149,10 +151,16 @@ pub extern "C" fn pgque_error_constraint(error: Option<&pgque_error>) -> *const 
     view(error, |e| e.constraint.as_ref())
 }
 
-/// Whether the same call may succeed later without any change by the caller. Never blocks.
+/// Whether the same call may succeed later without any change by the caller, or doing anything twice. Never blocks.
 #[unsafe(no_mangle)]
 pub extern "C" fn pgque_error_retriable(error: Option<&pgque_error>) -> bool {
     error.is_some_and(|e| e.retriable)
+}
+
+/// Whether it is not known if the call took effect: to repeat it could do it twice. Never blocks.
+#[unsafe(no_mangle)]
+pub extern "C" fn pgque_error_is_uncertain(error: Option<&pgque_error>) -> bool {
+    error.is_some_and(|e| e.uncertain)
 }
 
 /// The caller's limit that an `overflow` exceeded; false, and nothing written, for other errors. Never blocks.

@@ -175,7 +175,11 @@ impl<T> Out<T> {
 impl Out<c_char> {
     /// A NUL inside, which no server sends, would cut the text.
     pub fn put_text(self, text: &str) {
-        self.put_raw(c_string(text).into_raw());
+        self.put_maybe_text(Some(text));
+    }
+
+    pub fn put_maybe_text(self, text: Option<&str>) {
+        self.put_raw(text.map_or(ptr::null_mut(), |text| c_string(text).into_raw()));
     }
 }
 

@@ -12,6 +12,8 @@ mod client;
 
 mod message;
 
+mod producer;
+
 mod verdict;
 
 mod consumer;

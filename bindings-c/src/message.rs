@@ -253,6 +253,23 @@ pub extern "C" fn pgque_event_set_extra(
     })
 }
 
+impl Door {
+    pub fn json_event(self, event_type: *const c_char, payload: *const c_char, payload_len: usize) -> Result<Event> {
+        let payload = Payload::Json(self.body(payload, payload_len, "payload")?.to_owned());
+        self.event(event_type, payload)
+    }
+
+    pub fn text_event(self, event_type: *const c_char, payload: *const c_char, payload_len: usize) -> Result<Event> {
+        let payload = Payload::Text(self.maybe_body(payload, payload_len, "payload")?.map(str::to_owned));
+        self.event(event_type, payload)
+    }
+
+    fn event(self, event_type: *const c_char, payload: Payload) -> Result<Event> {
+        let event_type = self.maybe_text(event_type, "event_type")?.map(str::to_owned);
+        Ok(Event { event_type, payload, ..Event::default() })
+    }
+}
+
 fn set(op: &'static str, event: Option<&mut pgque_event>, set: impl FnOnce(Door, &mut Event) -> Result<()>) -> Failure {
     door(op, |door| set(door, &mut door.required(event, "event")?.0))
 }

@@ -65,7 +65,7 @@ pub extern "C" fn pgque_dlq_older_than_default() -> pgque_interval {
     pgque_interval_text(TEXT.as_ptr())
 }
 
-/// Options by name, for `pgque_consumer_new` and `pgque_ticker_new`. One thread at a time.
+/// Options by name, for `pgque_consumer_new`, `pgque_producer_new` and `pgque_ticker_new`. One thread at a time.
 #[derive(Default)]
 pub struct pgque_options(Vec<(String, String)>);
 
@@ -102,6 +102,14 @@ pub extern "C" fn pgque_options_new() -> Box<pgque_options> {
 /// - `stop_timeout`: how long a stop waits for the batch in hand; what is not done by then goes back; no limit.
 /// - `transactional`: `true` has receive, handlers and acknowledgement be one transaction; `false`.
 /// - `ticker`: `true` runs a ticker beside the consumer, which needs the role `pgque_admin`; `false`.
+///
+/// Of a producer:
+/// - `linger`: how long to wait for company once there is something to send; 0, for what queues up while the last batch
+///   is on its way is company enough.
+/// - `batch_size_max`, `batch_bytes_max`: the most events, and bytes of events, in a batch; 1000 and 4194304.
+/// - `queue_size_max`, `queue_bytes_max`: the most events that wait for the next batch, and bytes of events that are not
+///   stored yet, beyond which a send waits; 10000 and 67108864.
+/// - `send_timeout`: how long an event may wait to be sent, also while the server is away; 60.
 ///
 /// Of a ticker: `tick_interval`, `tick_interval_max`, `retry_interval`, `maint_interval`, `standby_interval`.
 #[unsafe(no_mangle)]

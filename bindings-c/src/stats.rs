@@ -3,6 +3,8 @@
 use std::ffi::{CString, c_char};
 use std::ptr;
 
+use pgque::TickerState;
+
 use crate::consumer::pgque_consumer;
 use crate::error::pgque_error;
 use crate::ffi::{c_string, door, put, put_sized};
@@ -78,7 +80,7 @@ pub extern "C" fn pgque_consumer_stats(
     })
 }
 
-/// How a consumer fares. Any thread may read it; its texts end with NUL and live until `pgque_health_free`.
+/// How a consumer or ticker fares. Any thread may read it; its texts end with NUL and live until `pgque_health_free`.
 pub struct pgque_health {
     status: CString,
     alive: bool,
@@ -99,6 +101,18 @@ impl From<pgque::Health> for pgque_health {
     }
 }
 
+impl From<pgque::TickerStats> for pgque_health {
+    fn from(stats: pgque::TickerStats) -> pgque_health {
+        pgque_health {
+            status: c_string(stats.state.name()),
+            alive: matches!(stats.state, TickerState::Standby | TickerState::Leading),
+            since_us: stats.since.as_unix_micros(),
+            last_error: stats.last_error.as_deref().map(c_string),
+            last_error_at_us: None,
+        }
+    }
+}
+
 /// Tells how the consumer fares at this moment. The answer belongs to the caller, until `pgque_health_free`. Any
 /// thread, also while the consumer runs; never blocks.
 #[unsafe(no_mangle)]
@@ -113,14 +127,15 @@ pub extern "C" fn pgque_consumer_health(
     })
 }
 
-/// `stopped`, `connecting`, `retrying` (it waits after a failure), `standby` (another consumer of this name is at
-/// work), `idle` (it waits for messages) or `handling`; NULL for NULL. Never blocks.
+/// Of a consumer `stopped`, `connecting`, `retrying` (it waits after a failure), `standby` (another consumer of this
+/// name is at work), `idle` (it waits for messages) or `handling`; of a ticker `stopped`, `connecting`, `standby`
+/// (another ticker is at work) or `leading` (this one is); NULL for NULL. Lives as long as the health. Never blocks.
 #[unsafe(no_mangle)]
 pub extern "C" fn pgque_health_status(health: Option<&pgque_health>) -> *const c_char {
     health.map_or(ptr::null(), |h| h.status.as_ptr())
 }
 
-/// Whether the loop works: it waits for messages, for its turn, or handles some. Never blocks.
+/// Whether the loop works: it waits for messages or events, for its turn, or is at work. Never blocks.
 #[unsafe(no_mangle)]
 pub extern "C" fn pgque_health_alive(health: Option<&pgque_health>) -> bool {
     health.is_some_and(|h| h.alive)
@@ -132,13 +147,15 @@ pub extern "C" fn pgque_health_since_us(health: Option<&pgque_health>) -> i64 {
     health.map_or(0, |h| h.since_us)
 }
 
-/// The newest failure of the loop, or NULL if there was none; those of handlers are only counted. Never blocks.
+/// The newest failure of the loop, or NULL if there was none; those of handlers are only counted. Lives as long as the
+/// health. Never blocks.
 #[unsafe(no_mangle)]
 pub extern "C" fn pgque_health_last_error(health: Option<&pgque_health>) -> *const c_char {
     health.and_then(|h| h.last_error.as_ref()).map_or(ptr::null(), |e| e.as_ptr())
 }
 
-/// When that was, in microseconds since 1970; false, and nothing written, if there was none. Never blocks.
+/// When that was, in microseconds since 1970; false, and nothing written, if there was none, and for a ticker. Never
+/// blocks.
 #[unsafe(no_mangle)]
 pub extern "C" fn pgque_health_last_error_at_us(health: Option<&pgque_health>, last_error_at_us: *mut i64) -> bool {
     let at = health.and_then(|h| h.last_error_at_us);

@@ -1,13 +1,15 @@
 //! `pgque_ticker`: the runner of ticks, retries and maintenance.
 
 use std::ffi::c_char;
+use std::ptr;
 
 use pgque::blocking::wait;
-use pgque::{Result, Settings, Ticker, TickerOptions};
+use pgque::{Result, Settings, Ticker, TickerOptions, TickerStats};
 
 use crate::error::pgque_error;
-use crate::ffi::{Door, door};
+use crate::ffi::{Door, door, put_sized};
 use crate::options::pgque_options;
+use crate::stats::pgque_health;
 
 /// Runs the engine of one database, without which nothing is delivered. Many may run; one works, the others stand
 /// by. Any thread.
@@ -53,8 +55,66 @@ pub extern "C" fn pgque_ticker_stop(ticker: Option<&pgque_ticker>) -> Option<Box
     })
 }
 
+/// Counts since the ticker was made. Grows at its end only.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct pgque_ticker_counters {
+    /// Ticks, over all queues.
+    pub ticks: u64,
+    /// Messages put back into their queues when their delay was over.
+    pub retries: u64,
+    /// Tables that were emptied and taken into use.
+    pub rotations: u64,
+    /// Connections that were lost, or could not be made.
+    pub reconnects: u64,
+    /// Steps that the server refused; the next round tries them again.
+    pub failures: u64,
+}
+
+/// Fills in the counters, all of one moment; `counters_size` is `sizeof(pgque_ticker_counters)`, by which the library
+/// knows the header that the program was compiled with. Any thread, also while the ticker runs; never blocks.
+#[unsafe(no_mangle)]
+pub extern "C" fn pgque_ticker_stats(
+    ticker: Option<&pgque_ticker>,
+    counters: *mut pgque_ticker_counters,
+    counters_size: usize,
+) -> Option<Box<pgque_error>> {
+    door("stats", |door| {
+        let TickerStats { ticks, retries, rotations, reconnects, failures, .. } = door.ticker(ticker)?.stats();
+        door.required(ptr::NonNull::new(counters), "counters")?;
+        let read = pgque_ticker_counters { ticks, retries, rotations, reconnects, failures };
+        put_sized(counters, counters_size, read);
+        Ok(())
+    })
+}
+
+/// Tells how the ticker fares at this moment. The answer belongs to the caller, until `pgque_health_free`. Any thread,
+/// also while the ticker runs; never blocks.
+#[unsafe(no_mangle)]
+pub extern "C" fn pgque_ticker_health(
+    ticker: Option<&pgque_ticker>,
+    health: *mut *mut pgque_health,
+) -> Option<Box<pgque_error>> {
+    door("health", |door| {
+        let out = door.out(health, "health")?;
+        out.put(door.ticker(ticker)?.stats().into());
+        Ok(())
+    })
+}
+
 /// Frees a ticker. NULL is fine. Once, when no thread uses it any more; never blocks.
 #[unsafe(no_mangle)]
 pub extern "C" fn pgque_ticker_free(ticker: Option<Box<pgque_ticker>>) {
     drop(ticker);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_counter_of_the_core_is_there() {
+        let counters = size_of::<pgque_ticker_counters>() / size_of::<u64>();
+        assert_eq!(counters, TickerStats::default().entries().len());
+    }
 }

@@ -117,34 +117,47 @@ static bool has_extra(call *c) {
     return argument(c, "extra1") || argument(c, "extra2") || argument(c, "extra3") || argument(c, "extra4");
 }
 
-/* The event builder, for what the short forms cannot say. */
-static void send_event(call *c, pgque_client *on, const char *queue, const char *type, const char *json,
-                       pgque_bytes opaque, int64_t *msg_id) {
+/* JSON text, to be freed; NULL if the payload is opaque. */
+static char *json_payload(call *c) {
+    const char *special = maybe_text(c, "special");
+    const json_t *payload = argument(c, "payload");
+    return special ? special_payload(c, special) : payload ? json_text(payload) : NULL;
+}
+
+pgque_event *event(call *c) {
     static const char *const names[] = {"extra1", "extra2", "extra3", "extra4"};
-    pgque_event *event = pgque_event_new();
-    CALL(pgque_event_set_type(event, type));
+    const char *type = maybe_text(c, "type");
+    char *json = json_payload(c);
+    pgque_bytes opaque = bytes(argument(c, "text"));
+    pgque_event *made = pgque_event_new();
+    CALL(pgque_event_set_type(made, type));
     if (json) {
-        CALL(pgque_event_set_payload(event, json, strlen(json)));
+        CALL(pgque_event_set_payload(made, json, strlen(json)));
     } else {
-        CALL(pgque_event_set_text(event, opaque.data, opaque.len));
+        CALL(pgque_event_set_text(made, opaque.data, opaque.len));
     }
     for (size_t i = 0; i < 4; i++) {
         pgque_bytes extra = bytes(argument(c, names[i]));
-        CALL(pgque_event_set_extra(event, i + 1, extra.data, extra.len));
+        CALL(pgque_event_set_extra(made, i + 1, extra.data, extra.len));
     }
-    CALL(pgque_client_send_event(on, queue, event, msg_id));
-    pgque_event_free(event);
+    free(json);
+    return made;
+}
+
+static void send_event(call *c, pgque_client *on, const char *queue, int64_t *msg_id) {
+    pgque_event *made = event(c);
+    CALL(pgque_client_send_event(on, queue, made, msg_id));
+    pgque_event_free(made);
 }
 
 static json_t *do_send(call *c) {
     pgque_client *on = client(c);
-    const char *queue = text(c, "queue"), *type = maybe_text(c, "type"), *special = maybe_text(c, "special");
-    const json_t *payload = argument(c, "payload");
-    char *json = special ? special_payload(c, special) : payload ? json_text(payload) : NULL;
+    const char *queue = text(c, "queue"), *type = maybe_text(c, "type");
+    char *json = json_payload(c);
     pgque_bytes opaque = bytes(argument(c, "text"));
     int64_t msg_id = 0;
     if (has_extra(c)) {
-        send_event(c, on, queue, type, json, opaque, &msg_id);
+        send_event(c, on, queue, &msg_id);
     } else if (json) {
         CALL(pgque_client_send(on, queue, type, json, strlen(json), &msg_id));
     } else {
@@ -466,6 +479,13 @@ static const struct {
     {"consumer_stop", consumer_stop},
     {"ticker_start", ticker_start},
     {"ticker_stop", ticker_stop},
+    {"ticker_stats", ticker_stats},
+    {"producer_start", producer_start},
+    {"producer_send", producer_send},
+    {"producer_send_many", producer_send_many},
+    {"producer_flush", producer_flush},
+    {"producer_close", producer_close},
+    {"producer_stats", producer_stats},
 };
 
 static const size_t operation_count = sizeof operations / sizeof *operations;

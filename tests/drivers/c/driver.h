@@ -54,6 +54,7 @@ bool caller_query(const char *sql, const char *const *params, size_t params_coun
 
 /* calls.c: which operation makes which call. */
 json_t *answer(call *c);
+pgque_event *event(call *c); /* of the arguments of a send; to be freed */
 
 /* consumer.c: consumers, which run on threads of their own. */
 json_t *consumer_start(call *c);
@@ -67,5 +68,14 @@ json_t *consumer_stop(call *c);
 /* ticker.c: tickers, which do as well. */
 json_t *ticker_start(call *c);
 json_t *ticker_stop(call *c);
+json_t *ticker_stats(call *c);
+
+/* producer.c: producers, and threads that share one. */
+json_t *producer_start(call *c);
+json_t *producer_send(call *c);
+json_t *producer_send_many(call *c);
+json_t *producer_flush(call *c);
+json_t *producer_close(call *c);
+json_t *producer_stats(call *c);
 
 #endif

@@ -11,12 +11,12 @@ json_t *library_error(pgque_error *error) {
     int64_t limit = 0;
     bool limited = pgque_error_configured_limit(error, &limit);
     json_t *facts = json_pack(
-        "{so, si, so, so, so, so, so, sb, so}", "kind", c_text_or_null(pgque_error_kind_name(error)),
+        "{so, si, so, so, so, so, so, sb, sb, so}", "kind", c_text_or_null(pgque_error_kind_name(error)),
         "number", (int)pgque_error_kind(error), "op", c_text_or_null(pgque_error_op(error)), "message",
         c_text_or_null(pgque_error_message(error)), "sqlstate", c_text_or_null(pgque_error_sqlstate(error)),
         "detail", c_text_or_null(pgque_error_detail(error)), "hint", c_text_or_null(pgque_error_hint(error)),
-        "retriable", pgque_error_retriable(error), "configured_limit",
-        limited ? json_integer(limit) : json_null());
+        "retriable", pgque_error_retriable(error), "uncertain", pgque_error_is_uncertain(error),
+        "configured_limit", limited ? json_integer(limit) : json_null());
     pgque_error_free(error);
     return facts;
 }

@@ -40,14 +40,38 @@ json_t *ticker_start(call *c) {
     return NULL;
 }
 
-json_t *ticker_stop(call *c) {
+static running **find(call *c) {
     const char *name = text(c, "ticker");
-    running **place = &all;
-    while (name && *place && strcmp((*place)->name, name) != 0) {
-        place = &(*place)->next;
+    for (running **r = &all; name && *r; r = &(*r)->next) {
+        if (strcmp((*r)->name, name) == 0) {
+            return r;
+        }
     }
-    if (!name || !*place) {
-        driver_failed(c, "no such ticker");
+    driver_failed(c, "no such ticker");
+    return NULL;
+}
+
+json_t *ticker_stats(call *c) {
+    running **place = find(c);
+    pgque_ticker_counters s;
+    pgque_health *health = NULL;
+    if (!place) {
+        return NULL;
+    }
+    failed(c, pgque_ticker_stats((*place)->ticker, &s, sizeof s));
+    failed(c, pgque_ticker_health((*place)->ticker, &health));
+    json_t *made = json_pack("{ss, so, ss?, sI, sI, sI, sI, sI}", "state", pgque_health_status(health),
+                             "since", id_text(pgque_health_since_us(health)), "last_error",
+                             pgque_health_last_error(health), "ticks", (json_int_t)s.ticks, "retries",
+                             (json_int_t)s.retries, "rotations", (json_int_t)s.rotations, "reconnects",
+                             (json_int_t)s.reconnects, "failures", (json_int_t)s.failures);
+    pgque_health_free(health);
+    return made;
+}
+
+json_t *ticker_stop(call *c) {
+    running **place = find(c);
+    if (!place) {
         return NULL;
     }
     running *r = *place;
