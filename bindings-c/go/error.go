@@ -80,8 +80,10 @@ type Error struct {
 	Hint     string
 	// Constraint is the one that was violated.
 	Constraint string
-	// Retriable says that the same call may succeed later without any change by the caller.
+	// Retriable says that the same call may succeed later without any change by the caller, or doing anything twice.
 	Retriable bool
+	// Uncertain says that it is not known whether the call took effect: to repeat it could do it twice.
+	Uncertain bool
 	// ConfiguredLimit is the caller's limit that an overflow exceeded, else nil.
 	ConfiguredLimit *int64
 
@@ -124,6 +126,7 @@ func taken(err *C.pgque_error) *Error {
 		Hint:       C.GoString(C.pgque_error_hint(err)),
 		Constraint: C.GoString(C.pgque_error_constraint(err)),
 		Retriable:  bool(C.pgque_error_retriable(err)),
+		Uncertain:  bool(C.pgque_error_is_uncertain(err)),
 	}
 	var limit C.int64_t
 	if C.pgque_error_configured_limit(err, &limit) {

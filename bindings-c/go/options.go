@@ -38,7 +38,7 @@ type Reason string
 // TickInterval is the time between ticks while events flow. Default 10 ms.
 type TickInterval time.Duration
 
-// TickIntervalMax is the time between ticks when nothing is new. Default 250 ms.
+// TickIntervalMax is the time between ticks when nothing is new; the first new event ends the pause. Default 1 s.
 type TickIntervalMax time.Duration
 
 // RetryInterval is the time between looks for due retries. Default 1 s.
@@ -50,7 +50,7 @@ type MaintInterval time.Duration
 // StandbyInterval is the time between attempts of a standby to take over. Default 1 s.
 type StandbyInterval time.Duration
 
-// NamedOption is an option of a consumer or ticker by its name in all languages, with times in seconds; what is
+// NamedOption is an option of a consumer, producer or ticker by its name in all languages, with times in seconds; what is
 // unknown is [ErrConfiguration].
 type NamedOption struct{ Name, Value string }
 

@@ -29,9 +29,17 @@ var NullText *Text
 // is sent if the payload is not JSON.
 func (c *Client) Send(ctx context.Context, queue string, event Event) (int64, error) {
 	a := newArguments("send")
-	made := C.pgque_event_new()
+	made := a.event(event)
 	defer C.pgque_event_free(made)
 	name := a.text("queue", queue)
+	return c.counted(ctx, a, func(p *C.pgque_client, n *C.int64_t) *C.pgque_error {
+		return C.pgque_client_send_event(p, name, made, n)
+	})
+}
+
+// event is to be freed by the caller.
+func (a *arguments) event(event Event) *C.pgque_event {
+	made := C.pgque_event_new()
 	a.take(C.pgque_event_set_type(made, a.text("type", event.Type)))
 	a.payload(made, event.Payload)
 	for i, extra := range event.Extra {
@@ -39,9 +47,7 @@ func (c *Client) Send(ctx context.Context, queue string, event Event) (int64, er
 			a.take(C.pgque_event_set_extra(made, C.size_t(i+1), pointer(*extra), C.size_t(len(*extra))))
 		}
 	}
-	return c.counted(ctx, a, func(p *C.pgque_client, n *C.int64_t) *C.pgque_error {
-		return C.pgque_client_send_event(p, name, made, n)
-	})
+	return made
 }
 
 func (a *arguments) payload(event *C.pgque_event, payload any) {

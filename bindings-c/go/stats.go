@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// Stats are counts since the consumer was made, and the newest readings of what goes up and down.
+// Stats are counts since a consumer was made, and the newest readings of what goes up and down.
 type Stats struct {
 	Batches  int64
 	Received int64

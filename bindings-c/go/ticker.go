@@ -7,6 +7,7 @@ import (
 	"context"
 	"runtime"
 	"sync"
+	"time"
 )
 
 // Ticker runs the engine of one database, without which nothing is delivered. Many may run; one works, the others
@@ -54,4 +55,45 @@ func (t *Ticker) Run(ctx context.Context) error {
 func (t *Ticker) Stop() {
 	C.pgque_error_free(C.pgque_ticker_stop(t.ticker))
 	runtime.KeepAlive(t)
+}
+
+// TickerStats tell where a ticker stands, and count what it has done since it was made.
+type TickerStats struct {
+	// State is "stopped", "connecting", "standby" (another ticker is at work) or "leading" (this one is).
+	State string
+	// Since is when it came to its state.
+	Since time.Time
+	// Ticks are those of all queues.
+	Ticks int64
+	// Retries are messages put back into their queues when their delay was over.
+	Retries int64
+	// Rotations are tables that were emptied and taken into use.
+	Rotations int64
+	// Reconnects are connections that were lost, or could not be made.
+	Reconnects int64
+	// Failures are steps that the server refused; the next round tries them again.
+	Failures int64
+	// LastError is the latest of either; empty if there was none.
+	LastError string
+}
+
+// Stats tell how the ticker fares. At any time, from any goroutine.
+func (t *Ticker) Stats() TickerStats {
+	defer runtime.KeepAlive(t)
+	var s C.pgque_ticker_counters
+	var health *C.pgque_health
+	// They fail on a nil pointer only.
+	C.pgque_error_free(C.pgque_ticker_stats(t.ticker, &s, C.sizeof_pgque_ticker_counters))
+	C.pgque_error_free(C.pgque_ticker_health(t.ticker, &health))
+	defer C.pgque_health_free(health)
+	return TickerStats{
+		State:      C.GoString(C.pgque_health_status(health)),
+		Since:      time.UnixMicro(int64(C.pgque_health_since_us(health))).UTC(),
+		Ticks:      int64(s.ticks),
+		Retries:    int64(s.retries),
+		Rotations:  int64(s.rotations),
+		Reconnects: int64(s.reconnects),
+		Failures:   int64(s.failures),
+		LastError:  C.GoString(C.pgque_health_last_error(health)),
+	}
 }

@@ -113,6 +113,13 @@ func stats(s pgque.Stats) any {
 	}
 }
 
+func tickerStats(s pgque.TickerStats) any {
+	return map[string]any{
+		"state": s.State, "since": micros(s.Since), "last_error": orNull(s.LastError), "ticks": s.Ticks,
+		"retries": s.Retries, "rotations": s.Rotations, "reconnects": s.Reconnects, "failures": s.Failures,
+	}
+}
+
 func health(h pgque.Health) any {
 	return map[string]any{
 		"status": h.Status, "alive": h.Alive, "since": micros(h.Since), "last_error": orNull(h.LastError),

@@ -14,13 +14,16 @@ var background = context.Background()
 
 // driver holds what requests speak of.
 type driver struct {
-	clients map[string]*pgque.Client
-	callers map[string]*sql.Conn
-	running map[string]*running
+	clients   map[string]*pgque.Client
+	callers   map[string]*sql.Conn
+	running   map[string]*running
+	producers map[string]*pgque.Producer
 }
 
 func newDriver() *driver {
-	return &driver{map[string]*pgque.Client{}, map[string]*sql.Conn{}, map[string]*running{}}
+	return &driver{
+		map[string]*pgque.Client{}, map[string]*sql.Conn{}, map[string]*running{}, map[string]*pgque.Producer{},
+	}
 }
 
 type operation func(*driver, request) (any, error)
@@ -61,6 +64,15 @@ func init() {
 		"consumer_stop":  func(d *driver, r request) (any, error) { return d.stop(r.text("consumer")) },
 		"ticker_start":   (*driver).startTicker,
 		"ticker_stop":    func(d *driver, r request) (any, error) { return d.stop(r.text("ticker")) },
+		"ticker_stats": func(d *driver, r request) (any, error) {
+			return tickerStats(d.running[r.text("ticker")].runner.(*pgque.Ticker).Stats()), nil
+		},
+		"producer_start": (*driver).startProducer,
+	}
+	for name, call := range producerCalls {
+		operations[name] = func(call func(*pgque.Producer, request) (any, error)) operation {
+			return func(d *driver, r request) (any, error) { return call(d.producers[r.text("producer")], r) }
+		}(call)
 	}
 	for name, call := range calls {
 		operations[name] = func(call func(*pgque.Client, request) (any, error)) operation {
@@ -126,14 +138,7 @@ var calls = map[string]func(*pgque.Client, request) (any, error){
 	},
 	"version": func(c *pgque.Client, r request) (any, error) { return c.Version(background) },
 	"send": func(c *pgque.Client, r request) (any, error) {
-		event := pgque.Event{Payload: r.payload()}
-		if eventType := r.maybeText("type"); eventType != nil {
-			event.Type = *eventType
-		}
-		for i := range event.Extra {
-			event.Extra[i] = r.maybeText("extra" + strconv.Itoa(i+1))
-		}
-		return asID(c.Send(background, r.text("queue"), event))
+		return asID(c.Send(background, r.text("queue"), r.event()))
 	},
 	"send_batch": func(c *pgque.Client, r request) (any, error) {
 		eventType := r.maybeText("type")

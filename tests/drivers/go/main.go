@@ -77,6 +77,7 @@ func fault(err error) map[string]any {
 			"detail":           orNull(ours.Detail),
 			"hint":             orNull(ours.Hint),
 			"retriable":        ours.Retriable,
+			"uncertain":        ours.Uncertain,
 			"configured_limit": ours.ConfiguredLimit,
 		}
 	}

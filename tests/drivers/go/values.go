@@ -72,6 +72,17 @@ func (r request) interval(name string) pgque.Interval {
 	return pgque.Interval{}
 }
 
+func (r request) event() pgque.Event {
+	event := pgque.Event{Payload: r.payload()}
+	if eventType := r.maybeText("type"); eventType != nil {
+		event.Type = *eventType
+	}
+	for i := range event.Extra {
+		event.Extra[i] = r.maybeText("extra" + strconv.Itoa(i+1))
+	}
+	return event
+}
+
 func (r request) payload() any {
 	switch {
 	case r.has("special"):
