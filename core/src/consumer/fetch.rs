@@ -288,12 +288,13 @@ impl Consumer {
         Ok(self.pause())
     }
 
-    /// How long to wait for news. Of a worker that dies nothing is told: its batch has to be looked for in time.
+    /// How long to wait for news. Of a worker that dies nothing is told: its batch has to be looked for, and twice in a
+    /// dead interval, or a look just before its end would have the next one come too late by itself.
     fn pause(&self) -> Look {
         self.0.monitor.caught_up();
         let ConsumerOptions { poll_interval, dead_interval, .. } = &self.0.options;
         let dead_after = dead_interval.as_ref().and_then(dead_after);
-        Look::Nothing(dead_after.map_or(*poll_interval, |dead| dead.min(*poll_interval)).max(POLL_INTERVAL_MIN))
+        Look::Nothing(dead_after.map_or(*poll_interval, |dead| (dead / 2).min(*poll_interval)).max(POLL_INTERVAL_MIN))
     }
 
     async fn hand_out(&self, work: &mut Work, messages: Vec<Message>, page: Option<Page>) -> Result<Arc<Batch>> {
