@@ -83,6 +83,9 @@ def main() -> int:
                 sys.argv[1:], env={**os.environ, "PGQUE_TEST_POOLER": address}
             ).returncode
         finally:
+            if process.poll() is not None:
+                lines = (Path(name) / "log").read_text().splitlines()[-20:]
+                print("pgbouncer has ended:", *lines, sep="\n", file=sys.stderr)
             process.terminate()
             process.wait(10)
 

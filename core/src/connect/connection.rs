@@ -104,6 +104,7 @@ impl Connection {
             // The last statement in flight holds the last reference; the socket closes after it.
             if let Some(session) = self.0.session.lock().await.take() {
                 session.end_waits();
+                session.pipeline.settled().await;
             }
         }
     }

@@ -17,6 +17,9 @@ const ANSWER_TIMEOUT: Duration = Duration::from_millis(500);
 /// After so many requests the connection is given up.
 const REQUESTS_MAX: u32 = 10;
 
+/// Who closes a connection wants out, but what he leaves behind should have been told first.
+const SETTLE_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// The statements of one session that wait for their answers, in the order in which they were sent.
 #[derive(Default)]
 pub(super) struct Pipeline {
@@ -93,6 +96,11 @@ impl Drop for Running {
 }
 
 impl Pipeline {
+    /// Until no abandoned statement is being ended, or for a second.
+    pub(super) async fn settled(&self) {
+        let _ = tokio::time::timeout(SETTLE_TIMEOUT, self.gate.lock()).await;
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, InFlight> {
         self.in_flight.lock().unwrap_or_else(PoisonError::into_inner)
     }
