@@ -18,7 +18,7 @@ use crate::payload;
 use crate::psycopg::Psycopg;
 use crate::value::{Span, table};
 use crate::verdict::PyVerdict;
-use crate::wait::{wait, wait_here, wait_on};
+use crate::wait::{wait, wait_here};
 
 /// Operations on a connection of psycopg 3 or of `pgque.connect`. Threads may share it.
 ///
@@ -33,7 +33,7 @@ pub struct PgqueClient {
 impl PgqueClient {
     fn call<T: Send>(&self, py: Python<'_>, call: impl Future<Output = Result<T>> + Send) -> PyResult<T> {
         match self.core.connection() {
-            Some(connection) => wait_on(py, connection, call),
+            Some(_) => wait(py, call),
             None => wait_here(py, call),
         }
     }
@@ -98,15 +98,15 @@ impl PgqueClient {
     }
 
     fn begin(&self, py: Python<'_>) -> PyResult<()> {
-        wait_on(py, self.own("begin")?, self.own("begin")?.begin())
+        wait(py, self.own("begin")?.begin())
     }
 
     fn commit(&self, py: Python<'_>) -> PyResult<()> {
-        wait_on(py, self.own("commit")?, self.own("commit")?.commit())
+        wait(py, self.own("commit")?.commit())
     }
 
     fn rollback(&self, py: Python<'_>) -> PyResult<()> {
-        wait_on(py, self.own("rollback")?, self.own("rollback")?.rollback())
+        wait(py, self.own("rollback")?.rollback())
     }
 
     /// Run any one statement; as `conn.execute`.
@@ -122,11 +122,11 @@ impl PgqueClient {
     }
 
     fn listen(&self, py: Python<'_>, channel: &str) -> PyResult<()> {
-        wait_on(py, self.own("listen")?, self.own("listen")?.listen(channel))
+        wait(py, self.own("listen")?.listen(channel))
     }
 
     fn unlisten(&self, py: Python<'_>, channel: &str) -> PyResult<()> {
-        wait_on(py, self.own("unlisten")?, self.own("unlisten")?.unlisten(channel))
+        wait(py, self.own("unlisten")?.unlisten(channel))
     }
 
     /// The next notification, or None when the time in seconds is over.

@@ -7,7 +7,7 @@ use pyo3::types::PyList;
 
 use crate::error::to_py;
 use crate::value::rows;
-use crate::wait::{wait, wait_on};
+use crate::wait::wait;
 
 /// One connection to the server. Threads may share it.
 #[pyclass(module = "pgque._pgque", subclass, frozen, weakref)]
@@ -43,41 +43,41 @@ impl Connection {
         params: Vec<Option<String>>,
         json_loads: &Bound<'py, PyAny>,
     ) -> PyResult<Answer<'py>> {
-        let result = wait_on(py, &self.core, self.core.execute(sql, &params))?;
+        let result = wait(py, self.core.execute(sql, &params))?;
         let rows = rows(py, &result, json_loads)?;
         Ok((result.columns, rows, result.rows_affected))
     }
 
     fn begin(&self, py: Python<'_>) -> PyResult<()> {
-        wait_on(py, &self.core, self.core.begin())
+        wait(py, self.core.begin())
     }
 
     fn commit(&self, py: Python<'_>) -> PyResult<()> {
-        wait_on(py, &self.core, self.core.commit())
+        wait(py, self.core.commit())
     }
 
     fn rollback(&self, py: Python<'_>) -> PyResult<()> {
-        wait_on(py, &self.core, self.core.rollback())
+        wait(py, self.core.rollback())
     }
 
     fn savepoint(&self, py: Python<'_>) -> PyResult<()> {
-        wait_on(py, &self.core, self.core.savepoint())
+        wait(py, self.core.savepoint())
     }
 
     fn release_savepoint(&self, py: Python<'_>) -> PyResult<()> {
-        wait_on(py, &self.core, self.core.release_savepoint())
+        wait(py, self.core.release_savepoint())
     }
 
     fn rollback_to_savepoint(&self, py: Python<'_>) -> PyResult<()> {
-        wait_on(py, &self.core, self.core.rollback_to_savepoint())
+        wait(py, self.core.rollback_to_savepoint())
     }
 
     fn listen(&self, py: Python<'_>, channel: &str) -> PyResult<()> {
-        wait_on(py, &self.core, self.core.listen(channel))
+        wait(py, self.core.listen(channel))
     }
 
     fn unlisten(&self, py: Python<'_>, channel: &str) -> PyResult<()> {
-        wait_on(py, &self.core, self.core.unlisten(channel))
+        wait(py, self.core.unlisten(channel))
     }
 
     /// The next notification, or None when the time in seconds is over.

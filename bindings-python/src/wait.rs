@@ -7,39 +7,16 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 
-use pgque::{Connection, Kind, Result, runtime};
+use pgque::{Result, runtime};
 use pyo3::intern;
 use pyo3::prelude::*;
 
-use crate::error::{is_passing_itself, outcome, pass_itself, set_passing, take_passing};
+use crate::error::{is_passing_itself, outcome, pass_itself, take_passing};
 
 /// Runs a call of the core to its end, with the lock released.
 pub fn wait<T: Send>(py: Python<'_>, future: impl Future<Output = Result<T>> + Send) -> PyResult<T> {
     take_passing();
     outcome(py.detach(|| runtime::wait(future)))
-}
-
-/// As [`wait`], for a statement on a connection of ours: on Ctrl-C the server is asked to give up as well.
-pub fn wait_on<T: Send>(
-    py: Python<'_>,
-    connection: &Connection,
-    future: impl Future<Output = Result<T>> + Send,
-) -> PyResult<T> {
-    take_passing();
-    let run = || {
-        let result = runtime::wait(future);
-        if let Err(error) = &result
-            && error.kind() == Kind::Interrupted
-        {
-            // Set aside, for what has come out already must not interrupt this wait as well.
-            let passing = take_passing();
-            // Ctrl-C is what the caller has to hear of, not that the server could not be told.
-            let _ = runtime::wait(connection.cancel());
-            set_passing(passing);
-        }
-        result
-    };
-    outcome(py.detach(run))
 }
 
 /// As [`wait`], for a call on the caller's connection, which blocks this thread by itself. Needs no runtime, so

@@ -1,10 +1,11 @@
 //! The one async runtime, started on first use, and the blocking wait on top of it.
 
 use std::future::Future;
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{LazyLock, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::sync::watch;
 
 use crate::error::{Error, Kind, Result};
 
@@ -14,8 +15,13 @@ const INTERRUPT_SLICE: Duration = Duration::from_millis(50);
 /// Answers whether the calling thread wants to end its wait. Asked between slices of 50 ms.
 pub type Interrupt = fn() -> bool;
 
+/// Who interrupted a wait wants out, but not before the server has been told; a program often ends right after.
+const TELL_TIMEOUT: Duration = Duration::from_secs(1);
+
 static RUNTIME: Mutex<Option<(u32, &'static Runtime)>> = Mutex::new(None);
 static INTERRUPT: OnceLock<Interrupt> = OnceLock::new();
+/// How many servers are being told that nobody waits for them any more.
+static FAREWELLS: LazyLock<watch::Sender<usize>> = LazyLock::new(|| watch::Sender::new(0));
 
 /// Lets a language whose threads must look for signals themselves end a blocking wait.
 pub fn set_interrupt(interrupt: Interrupt) {
@@ -53,6 +59,20 @@ pub fn handle() -> Result<Handle> {
     Ok(runtime.handle().clone())
 }
 
+/// Counts as a farewell until it is dropped.
+pub(crate) struct Farewell(());
+
+pub(crate) fn farewell() -> Farewell {
+    FAREWELLS.send_modify(|n| *n += 1);
+    Farewell(())
+}
+
+impl Drop for Farewell {
+    fn drop(&mut self) {
+        FAREWELLS.send_modify(|n| *n = n.saturating_sub(1));
+    }
+}
+
 /// Runs a call to its end on the calling thread, which must not be one of the runtime's own.
 ///
 /// Fails with `conflict` inside a task or a callback that runs within another wait.
@@ -65,7 +85,7 @@ pub fn wait<T>(future: impl Future<Output = Result<T>>) -> Result<T> {
     let Some(interrupt) = INTERRUPT.get() else {
         return handle.block_on(future);
     };
-    let mut future = std::pin::pin!(future);
+    let mut future = Box::pin(future);
     loop {
         let slice = async { tokio::time::timeout(INTERRUPT_SLICE, future.as_mut()).await };
         if let Ok(result) = handle.block_on(slice) {
@@ -73,6 +93,12 @@ pub fn wait<T>(future: impl Future<Output = Result<T>>) -> Result<T> {
         }
         // Asked outside of the runtime: the host's signal handlers may make blocking calls themselves.
         if interrupt() {
+            drop(future);
+            let told = async {
+                let mut farewells = FAREWELLS.subscribe();
+                let _ = tokio::time::timeout(TELL_TIMEOUT, farewells.wait_for(|n| *n == 0)).await;
+            };
+            handle.block_on(told);
             return Err(Error::new(Kind::Interrupted, "wait", "interrupted by the caller"));
         }
     }

@@ -268,6 +268,26 @@ fn what_others_sent_behind_an_abandoned_statement_is_not_hit() {
 }
 
 #[test]
+fn a_server_that_no_longer_writes_is_left_for_one_that_does() {
+    run(async {
+        let dsn = std::env::var("PGQUE_TEST_DSN").expect("PGQUE_TEST_DSN is set; run scripts/test");
+        let separator = if dsn.contains('?') { '&' } else { '?' };
+        for (attrs, goes_on) in [("read-write", true), ("any", false)] {
+            let settings = Settings::parse(&format!("{dsn}{separator}target_session_attrs={attrs}"))?;
+            let connection = Connection::open(settings).await?;
+            connection.execute("set default_transaction_read_only = on", &[]).await?;
+            let error = connection.execute("create table never (n int)", &[]).await.unwrap_err();
+            assert_eq!(error.sqlstate(), Some("25006"));
+            assert!(error.is_retriable());
+            let setting =
+                "select count(*) from pg_settings where name = 'default_transaction_read_only' and setting = 'off'";
+            assert_eq!(number(&connection, setting).await? == 1, goes_on, "{attrs}");
+        }
+        Ok(())
+    });
+}
+
+#[test]
 fn common_types_are_decoded() {
     run(async {
         let connection = Connection::open(settings()).await?;

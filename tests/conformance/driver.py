@@ -12,6 +12,8 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any, ClassVar
 
+from psycopg import conninfo
+
 ROOT = Path(__file__).resolve().parents[2]
 COMMANDS = {
     "rust": [os.environ.get("CARGO_TARGET_DIR", "target") + "/debug/pgque-conformance-driver"],
@@ -20,6 +22,17 @@ COMMANDS = {
     "c": ["tests/drivers/c/driver"],
     "go": ["tests/drivers/go/driver"],
 }
+# Where a pooler is, if the tests run behind one: see tests/connection/pooler.py.
+POOLER = os.environ.get("PGQUE_TEST_POOLER", "")
+
+
+def direct(dsn: str) -> str:
+    """The server itself, for what a pooler cannot do: it shares sessions out."""
+    server = conninfo.conninfo_to_dict(os.environ.get("PGQUE_TEST_DSN", "") if POOLER else "")
+    where = {key: server[key] for key in ("host", "port") if key in server}
+    return conninfo.make_conninfo(dsn, **where) if POOLER else dsn
+
+
 # A call that takes longer than this hangs; the slowest legitimate ones wait for a few seconds.
 ANSWER_TIMEOUT = 30.0
 STDERR_LINES = 25
@@ -162,6 +175,8 @@ class Driver:
         **options: Any,
     ) -> Consumer:
         handle = f"consumer{next(self.handles)}"
+        if POOLER and "nonsense" not in dsn:
+            options = {"listen_dsn": direct(dsn), **options}
         self.call(
             "consumer_start",
             consumer=handle,
@@ -181,7 +196,7 @@ class Driver:
 
     def ticker(self, dsn: str, **options: Any) -> Ticker:
         handle = f"ticker{next(self.handles)}"
-        self.call("ticker_start", ticker=handle, dsn=dsn, options=options)
+        self.call("ticker_start", ticker=handle, dsn=direct(dsn), options=options)
         return Ticker(self, handle)
 
 

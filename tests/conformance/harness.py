@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import itertools
+import os
 import pkgutil
 import time
 from collections.abc import Callable, Iterator
@@ -60,6 +61,7 @@ class Env:
         self.stack = stack
         self.admin_dsn = admin_dsn
         self.dsn = self.dsn_with(dbname=database)
+        self.direct_dsn = conninfo.make_conninfo(admin_dsn, dbname=database)
         self.driver = self.start_driver()
         self._side: psycopg.Connection | None = None
 
@@ -70,7 +72,10 @@ class Env:
         return driver
 
     def dsn_with(self, **settings: Any) -> str:
-        return conninfo.make_conninfo(self.admin_dsn, **{"dbname": self.database, **settings})
+        # Behind a pooler, if there is one: see tests/connection/pooler.py.
+        pooler = conninfo.conninfo_to_dict(os.environ.get("PGQUE_TEST_POOLER", ""))
+        wanted = {"dbname": self.database, **pooler, **settings}
+        return conninfo.make_conninfo(self.admin_dsn, **wanted)
 
     def client(self, **arguments: Any) -> Client:
         return self.driver.connect(self.dsn, **{"autocommit": True, **arguments})
@@ -96,7 +101,7 @@ class Env:
     def side(self) -> psycopg.Connection:
         """A superuser's own connection, in autocommit, which does not pass through the library."""
         if self._side is None:
-            self._side = self.stack.enter_context(psycopg.connect(self.dsn, autocommit=True))
+            self._side = self.stack.enter_context(psycopg.connect(self.direct_dsn, autocommit=True))
         return self._side
 
     def query(self, text: str, *params: Any) -> list[tuple[Any, ...]]:

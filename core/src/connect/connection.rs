@@ -16,6 +16,9 @@ use crate::error::{Error, Kind, Result};
 use crate::executor::{Param, ParamValue, check_nul};
 use crate::value::{self, ResultSet, TextParam};
 
+/// What a primary says that has become a standby.
+const READ_ONLY: &str = "25006";
+
 /// Where the connection stands between statements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TransactionStatus {
@@ -101,6 +104,7 @@ impl Connection {
             // The last statement in flight holds the last reference; the socket closes after it.
             if let Some(session) = self.0.session.lock().await.take() {
                 session.end_waits();
+                session.pipeline.settled().await;
             }
         }
     }
@@ -231,6 +235,15 @@ impl Connection {
         }
     }
 
+    /// Whether a pooler stands between us and the server, which may serve each transaction by another session:
+    /// what a session holds, LISTEN and locks, has no place there. It gives a process id of its own making.
+    pub(crate) async fn is_pooled(&self) -> Result<bool> {
+        let rows = self.run("connect", "select pg_catalog.pg_backend_pid()", &[]).await?;
+        let session = self.session("connect").await?;
+        let pid = rows.first().and_then(|row| row.try_get::<_, i32>(0).ok());
+        Ok(pid.is_some_and(|pid| pid != session.backend))
+    }
+
     /// Asks the server for a sign of life, which begins no transaction.
     pub(crate) async fn ping(&self, limit: Duration) -> Result<()> {
         let session = self.session("ping").await?;
@@ -320,6 +333,14 @@ impl Connection {
     fn leave<T>(&self, result: Result<T>) -> Result<T> {
         if result.as_ref().is_err_and(|e| e.sqlstate().is_some()) {
             self.fail();
+        }
+        if let Err(error) = &result
+            && error.sqlstate() == Some(READ_ONLY)
+            && self.0.settings.server.wants_to_write()
+            && let Ok(slot) = self.0.session.try_lock()
+            && let Some(session) = slot.as_ref()
+        {
+            session.give_up("the server no longer writes; connecting to the one that does");
         }
         result
     }

@@ -1,5 +1,8 @@
 //! From settings to a connection: which hosts are tried, in which order, and when the search ends.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, Ordering};
+
 use tokio_postgres::Client;
 use tokio_postgres::config::{ChannelBinding as DriverBinding, Config, SslMode, SslNegotiation};
 
@@ -21,6 +24,8 @@ pub(super) struct Link {
     pub client: Client,
     pub driver: Driver,
     pub route: Route,
+    /// The process id that the server gave at the login.
+    pub backend: i32,
 }
 
 /// The way by which a server was reached; a cancel request takes the same.
@@ -190,10 +195,12 @@ async fn log_in(server: &Server, host: &Host, wire: Wire, route: Route) -> Resul
     });
     // So that the driver asks nothing and takes the stream that is ready.
     config.ssl_mode(SslMode::Require).ssl_negotiation(SslNegotiation::Direct);
-    let watch = LoginWatch::new(server.require_auth.clone(), server.channel_binding, password.is_some());
+    let backend = Arc::new(AtomicI32::new(0));
+    let has_password = password.is_some();
+    let watch = LoginWatch::new(server.require_auth.clone(), server.channel_binding, has_password, backend.clone());
     let ready = Ready(wire.watch_login(watch));
     let (client, driver) = config.connect_raw(tokio::io::empty(), ready).await.map_err(refused)?;
-    Ok(Link { client, driver, route })
+    Ok(Link { client, driver, route, backend: backend.load(Ordering::Relaxed) })
 }
 
 /// The name that a certificate has to bear.

@@ -1,15 +1,21 @@
 //! Reads the server's messages up to the end of the login, before the driver does, so that a password or a proof of
-//! it is never given to a server that asks for it in a way the settings do not permit.
+//! it is never given to a server that asks for it in a way the settings do not permit. Also notes whose session the
+//! server says this is.
 
 use std::fmt;
 use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, Ordering};
 
 use super::settings::{ChannelBinding, Method, RequireAuth, method_name};
 
 const AUTHENTICATION: u8 = b'R';
+const BACKEND_KEY: u8 = b'K';
+const READY: u8 = b'Z';
+const ERROR: u8 = b'E';
 /// Type and length of a message.
 const HEADER: usize = 5;
-/// What is looked at of a message's body: the kind of the authentication request.
+/// What is looked at of a message's body: the kind of the authentication request, or the server's process id.
 const BODY: usize = 4;
 
 /// The settings do not permit what the server asks for.
@@ -30,6 +36,8 @@ pub(super) struct LoginWatch {
     has_password: bool,
     /// Whether the server has asked for anything yet.
     asked: bool,
+    /// Told as the process id of the session's server.
+    backend: Arc<AtomicI32>,
     /// The start of the message that arrives just now.
     head: Vec<u8>,
     /// How much of it is still to come.
@@ -37,8 +45,13 @@ pub(super) struct LoginWatch {
 }
 
 impl LoginWatch {
-    pub(super) fn new(rule: RequireAuth, channel_binding: ChannelBinding, has_password: bool) -> LoginWatch {
-        LoginWatch { rule, channel_binding, has_password, asked: false, head: Vec::new(), rest: 0 }
+    pub(super) fn new(
+        rule: RequireAuth,
+        channel_binding: ChannelBinding,
+        has_password: bool,
+        backend: Arc<AtomicI32>,
+    ) -> LoginWatch {
+        LoginWatch { rule, channel_binding, has_password, asked: false, backend, head: Vec::new(), rest: 0 }
     }
 
     /// Takes what has arrived. True once the login is over.
@@ -48,7 +61,7 @@ impl LoginWatch {
                 self.head.push(bytes[0]);
                 bytes = &bytes[1..];
                 if self.head.len() == HEADER {
-                    self.rest = length(&self.head[1..]).saturating_sub(4);
+                    self.rest = number(&self.head[1..]).saturating_sub(4);
                 }
             } else {
                 let wanted = (HEADER + BODY - self.head.len()).min(self.rest).min(bytes.len());
@@ -70,11 +83,18 @@ impl LoginWatch {
 
     /// One message, as far as its kind. True if it ends the login.
     fn message(&mut self) -> Result<bool, Refusal> {
-        if self.head[0] != AUTHENTICATION || self.head.len() < HEADER + BODY {
-            // An error message, or one that the driver will not understand.
-            return Ok(self.head[0] != AUTHENTICATION && self.head[0] != b'v');
+        let body = &self.head[HEADER..];
+        match self.head[0] {
+            BACKEND_KEY => self.backend.store(number(body) as i32, Ordering::Relaxed),
+            READY | ERROR => return Ok(true),
+            AUTHENTICATION if body.len() == BODY => return self.authentication(number(body)),
+            _ => {}
         }
-        let method = match length(&self.head[HEADER..]) {
+        Ok(false)
+    }
+
+    fn authentication(&mut self, request: usize) -> Result<bool, Refusal> {
+        let method = match request {
             0 => return self.end(),
             3 => Method::Password,
             5 => Method::Md5,
@@ -108,7 +128,7 @@ impl LoginWatch {
 
     fn end(&mut self) -> Result<bool, Refusal> {
         match self.asked || self.rule.permits(Method::None) {
-            true => Ok(true),
+            true => Ok(false),
             false => Err(Refusal(format!(
                 "the server asks for no authentication, require_auth={} forbids it",
                 self.rule.text()
@@ -117,6 +137,7 @@ impl LoginWatch {
     }
 }
 
-fn length(bytes: &[u8]) -> usize {
+/// A number of four bytes, as the protocol writes lengths, kinds and process ids.
+fn number(bytes: &[u8]) -> usize {
     bytes.iter().take(4).fold(0, |sum, byte| sum << 8 | usize::from(*byte))
 }

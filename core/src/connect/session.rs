@@ -34,6 +34,8 @@ pub struct Notification {
 
 pub(super) struct Session {
     pub client: tokio_postgres::Client,
+    /// The process id that the server gave at the login.
+    pub backend: i32,
     pub pipeline: Pipeline,
     route: Route,
     events: Arc<Events>,
@@ -59,10 +61,10 @@ impl Session {
         attempt.spawn_on(async move { dial(&server).await }, &runtime);
         let gone = || Error::new(Kind::Internal, "connect", "the attempt was lost");
         let attempt = attempt.join_next().await.ok_or_else(gone)?;
-        let Link { client, driver, route } = attempt.map_err(|e| gone().with_source(e))??;
+        let Link { client, driver, route, backend } = attempt.map_err(|e| gone().with_source(e))??;
         let events = Arc::new(Events::default());
         let driver = runtime.spawn(drive(driver, events.clone())).abort_handle();
-        Ok(Session { client, pipeline: Pipeline::default(), route, events, driver })
+        Ok(Session { client, backend, pipeline: Pipeline::default(), route, events, driver })
     }
 
     /// Asks the server to end the statement that runs now; done once the server has taken notice.

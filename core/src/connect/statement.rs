@@ -2,19 +2,23 @@
 //! that it neither goes on for nobody nor keeps the next one waiting.
 
 use std::collections::BTreeSet;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Poll;
 use std::time::Duration;
 
 use tokio::sync::{Mutex as AsyncMutex, Notify, OwnedMutexGuard};
 
 use super::session::Session;
-use crate::error::Error;
 use crate::runtime;
 
 /// How long a cancelled statement has to end before it is asked again, for a request may come too early.
 const ANSWER_TIMEOUT: Duration = Duration::from_millis(500);
 /// After so many requests the connection is given up.
 const REQUESTS_MAX: u32 = 10;
+
+/// Who closes a connection wants out, but what he leaves behind should have been told first.
+const SETTLE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The statements of one session that wait for their answers, in the order in which they were sent.
 #[derive(Default)]
@@ -79,17 +83,24 @@ impl Drop for Running {
         // Taken here if it is free, so that the caller's next statement comes after.
         let gate = session.pipeline.gate.clone().try_lock_owned().ok();
         let Ok(runtime) = runtime::handle() else { return };
+        let farewell = runtime::farewell();
         runtime.spawn(async move {
             let gate = match gate {
                 Some(gate) => gate,
                 None => session.pipeline.gate.clone().lock_owned().await,
             };
             end(&session, ticket, abandoned, gate, failed).await;
+            drop(farewell);
         });
     }
 }
 
 impl Pipeline {
+    /// Until no abandoned statement is being ended, or for a second.
+    pub(super) async fn settled(&self) {
+        let _ = tokio::time::timeout(SETTLE_TIMEOUT, self.gate.lock()).await;
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, InFlight> {
         self.in_flight.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -129,40 +140,42 @@ async fn end(
     // What another caller has sent behind it must not be hit: then it ends by itself.
     let asks = abandoned == Abandoned::Cancel && session.pipeline.is_last(ticket);
     let gate = Some(gate).filter(|_| asks);
-    // Answered after all that was sent before; fails if the transaction has.
-    let marker = session.client.batch_execute("select");
-    let mut marker = std::pin::pin!(marker);
+    // Answered after all that was sent before it; fails if the transaction has.
+    let mut marker = std::pin::pin!(session.client.batch_execute("select"));
     // Sent now, before anybody else sends.
-    let mut answer = futures_util::poll!(marker.as_mut());
-    if asks && answer.is_pending() {
-        answer = std::task::Poll::Pending;
-        let first = session.pipeline.first(ticket);
-        let mut first = std::pin::pin!(first);
-        tokio::select! {
-            () = &mut first => {}
-            result = &mut marker => answer = std::task::Poll::Ready(result),
-        }
-        let mut requests = 0;
-        while answer.is_pending() && requests < REQUESTS_MAX {
-            requests += 1;
-            if let Err(error) = session.cancel().await {
-                log::debug!(target: "pgque", "{error}");
-            }
-            if let Ok(result) = tokio::time::timeout(ANSWER_TIMEOUT, marker.as_mut()).await {
-                answer = std::task::Poll::Ready(result);
-            }
-        }
-        if answer.is_pending() {
+    let mut answer = match futures_util::poll!(marker.as_mut()) {
+        Poll::Ready(result) => Some(result),
+        Poll::Pending => None,
+    };
+    if asks && answer.is_none() {
+        answer = tokio::select! {
+            () = session.pipeline.first(ticket) => ask_to_end(session, marker.as_mut()).await,
+            result = marker.as_mut() => Some(result),
+        };
+        if answer.is_none() {
             session.give_up("a cancelled statement did not end; the connection was given up");
         }
     }
     let result = match answer {
-        std::task::Poll::Ready(result) => result,
-        std::task::Poll::Pending => marker.await,
+        Some(result) => result,
+        None => marker.await,
     };
-    if result.is_err_and(|e| Error::from_driver("cancel", e).sqlstate().is_some()) {
+    if result.is_err_and(|e| e.as_db_error().is_some()) {
         failed();
     }
     session.pipeline.end(ticket);
     drop(gate);
+}
+
+/// Asks until the answer to what was sent behind the statement shows that it has ended; `None` if it never does.
+async fn ask_to_end<T>(session: &Session, mut answer: Pin<&mut impl Future<Output = T>>) -> Option<T> {
+    for _ in 0..REQUESTS_MAX {
+        if let Err(error) = session.cancel().await {
+            log::debug!(target: "pgque", "{error}");
+        }
+        if let Ok(answer) = tokio::time::timeout(ANSWER_TIMEOUT, answer.as_mut()).await {
+            return Some(answer);
+        }
+    }
+    None
 }

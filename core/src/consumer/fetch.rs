@@ -9,7 +9,7 @@ use super::options::ConsumerOptions;
 use super::stats::Status;
 use super::{Consumer, Next, member};
 use crate::client::{Client, PageAnswer, PageRequest};
-use crate::connect::Connection;
+use crate::connect::{Connection, Settings};
 use crate::error::{Error, Kind, Result};
 use crate::message::Message;
 use crate::policy::{Backoff, ends_loop};
@@ -30,6 +30,8 @@ const FAREWELL: Duration = Duration::from_secs(2);
 /// The loop's state, in the hands of one task at a time.
 pub(super) struct Work {
     pub client: Option<Client>,
+    /// Where news come in and the turn is held: the same session, or a direct one beside a pooler; there may be none.
+    ear: Option<Client>,
     pub heartbeat: Option<Heartbeat>,
     pub backoff: Backoff,
     /// A large batch is being read in pages.
@@ -73,6 +75,7 @@ impl Work {
     pub(super) fn new(options: &ConsumerOptions, auto: bool) -> Work {
         Work {
             client: None,
+            ear: None,
             heartbeat: None,
             backoff: Backoff::new(),
             in_pages: false,
@@ -135,7 +138,11 @@ impl Consumer {
         }
         self.0.monitor.status(Status::Idle);
         if let Some(poll_at) = work.poll_at {
-            if !news(client.own_connection("consumer")?, poll_at, limit).await? {
+            let news = match &work.ear {
+                Some(ear) => news(ear.own_connection("consumer")?, poll_at, limit).await?,
+                None => wait_until(poll_at, limit).await,
+            };
+            if !news {
                 return Ok(Look::TimeOver);
             }
             work.poll_at = None;
@@ -154,26 +161,52 @@ impl Consumer {
         work.tried_at = Some(Instant::now());
         // A connection that silently replaced itself would have lost its LISTEN, and its turn.
         let connection = Connection::open(self.0.settings.clone().reconnect(false)).await?;
-        // Before the first look, so that nothing falls between the two.
-        connection.listen(&format!("pgque_{queue}")).await?;
+        let ear = self.ear(&connection).await?;
         let poll = poll_interval.as_secs_f64();
-        log::info!(target: "pgque", "consumer {name} listening on {queue} (poll={poll:.0}s)");
+        match &ear {
+            Some(ear) => {
+                // Before the first look, so that nothing falls between the two.
+                ear.listen(&format!("pgque_{queue}")).await?;
+                log::info!(target: "pgque", "consumer {name} listening on {queue} (poll={poll:.0}s)");
+            }
+            None => log::info!(
+                target: "pgque",
+                "consumer {name} looks at {queue} every {poll:.0}s: a pooler hides notifications, and others of this \
+                 name; a direct connection in listen_dsn would bring both back"
+            ),
+        }
         if std::mem::replace(&mut work.connected_before, true) {
             self.0.monitor.count(|stats| stats.reconnects += 1);
         }
         (work.poll_at, work.owner, work.tried_at) = (None, false, None);
+        // Without a session of its own nobody can hold a turn.
+        work.ear = ear.map(Client::over);
         Ok(work.client.insert(Client::over(connection)).clone())
+    }
+
+    /// The session for what only a session can do.
+    async fn ear(&self, connection: &Connection) -> Result<Option<Connection>> {
+        match &self.0.options.listen_dsn {
+            Some(dsn) => Connection::open(Settings::parse(dsn)?.reconnect(false)).await.map(Some),
+            None if connection.is_pooled().await? => Ok(None),
+            None => Ok(Some(connection.clone())),
+        }
     }
 
     /// Of several consumers of one name, one works. Waits until this is the one; false if the limit came first.
     async fn has_turn(&self, work: &mut Work, client: &Client, limit: Option<Instant>) -> Result<bool> {
         let mut told = false;
         while !work.owner {
-            let turn = client.try_own(&self.key(work)).await?;
+            let Some(ear) = work.ear.clone() else {
+                work.owner = true;
+                self.register(work, client).await?;
+                break;
+            };
+            let turn = ear.try_own(&self.key(work)).await?;
             if turn.ours {
                 (work.owner, work.owner_pid) = (true, Some(turn.backend_pid));
                 self.register(work, client).await?;
-            } else if !self.clear_the_way(work, client).await? {
+            } else if !self.clear_the_way(work, &ear).await? {
                 self.0.monitor.status(Status::Standby);
                 if !std::mem::replace(&mut told, true) {
                     let name = &self.0.options.name;
@@ -345,7 +378,7 @@ impl Consumer {
         work.savepoint = None;
         work.in_pages = false;
         work.owner = false;
-        if let Some(client) = work.client.take() {
+        for client in [work.client.take(), work.ear.take()].into_iter().flatten() {
             client.close().await;
         }
     }

@@ -84,10 +84,12 @@ impl Consumer {
         options.check()?;
         let auto = options.name_member();
         let settings = settings.autocommit(true);
+        let direct = options.listen_dsn.as_deref().map(Settings::parse).transpose()?;
         Ok(Consumer(Arc::new(Shared {
             logger: format!("pgque.consumer.{}", options.name),
             stop: Stop::new(options.stop_policy, options.stop_timeout),
-            ticker: options.ticker.then(|| EmbeddedTicker::new(settings.clone())),
+            // The ticker's lock, too, wants a session of its own.
+            ticker: options.ticker.then(|| EmbeddedTicker::new(direct.unwrap_or(settings.clone()))),
             work: AsyncMutex::new(Work::new(&options, auto)),
             settings,
             options,

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::member;
 use crate::client::{Interval, RETRY_AFTER_DEFAULT};
+use crate::connect::Settings;
 use crate::error::{Error, Kind, Result};
 use crate::executor::check_nul;
 
@@ -93,6 +94,9 @@ pub struct ConsumerOptions {
     pub transactional: bool,
     /// Run a ticker beside the consumer, which needs the role `pgque_admin`. Default off.
     pub ticker: bool,
+    /// Where to hear of news, and to hold the consumer's turn, where a pooler stands between: a direct connection.
+    /// Default the same as for everything else; behind a pooler, the consumer then only looks every `poll_interval`.
+    pub listen_dsn: Option<String>,
 }
 
 impl ConsumerOptions {
@@ -115,6 +119,7 @@ impl ConsumerOptions {
             stop_timeout: None,
             transactional: false,
             ticker: false,
+            listen_dsn: None,
         }
     }
 
@@ -154,11 +159,13 @@ impl ConsumerOptions {
             "stop_timeout" => self.stop_timeout = Some(duration()?),
             "transactional" => self.transactional = flag()?,
             "ticker" => self.ticker = flag()?,
+            "listen_dsn" => self.listen_dsn = Some(value.to_owned()),
             _ => {
                 return Err(configuration(format!(
                     "unknown consumer option '{name}'; there are poll_interval, max_messages, page_size, \
                      retry_after, retry_backoff, retry_after_max, unknown_handler_policy, subconsumer, \
-                     dead_interval, concurrency, ordered_by, stop_policy, stop_timeout, transactional and ticker"
+                     dead_interval, concurrency, ordered_by, stop_policy, stop_timeout, transactional, ticker and \
+                     listen_dsn"
                 )));
             }
         }
@@ -166,6 +173,9 @@ impl ConsumerOptions {
     }
 
     pub(crate) fn check(&self) -> Result<()> {
+        if let Some(dsn) = &self.listen_dsn {
+            Settings::parse(dsn)?;
+        }
         if self.dead_interval.is_some() && self.subconsumer.is_none() {
             let message = "dead_interval is only valid in cooperative mode (set subconsumer=...)";
             return Err(configuration(message));

@@ -92,7 +92,13 @@ impl Ticker {
     }
 
     async fn session(&self, backoff: &mut Backoff, patience: &mut Patience) -> Result<std::convert::Infallible> {
-        let client = Client::over(Connection::open(self.0.settings.clone()).await?);
+        let connection = Connection::open(self.0.settings.clone()).await?;
+        if connection.is_pooled().await? {
+            let message =
+                "the ticker's lock belongs to its session, which a pooler shares out; connect to the server itself";
+            return Err(Error::new(Kind::Configuration, "ticker", message));
+        }
+        let client = Client::over(connection);
         self.stand_by(&client, patience).await?;
         log::info!(target: "pgque.ticker", "ticker running");
         self.0.enter(TickerState::Leading);

@@ -115,6 +115,20 @@ mod tests {
         assert_eq!(server("hostaddr=127.0.0.1"), "127.0.0.1:5432");
     }
 
+    proptest::proptest! {
+        #[test]
+        fn any_text_is_parsed_or_refused(
+            text in proptest::prelude::any::<String>(),
+            form in "(postgresql://|host=h )[a-z0-9@:/?&=%,'\\\\ \\[\\]._-]{0,60}",
+        ) {
+            for dsn in [text.clone(), format!("postgresql://{text}"), format!("host=h password={text}"), form] {
+                if let Err(error) = Settings::parse_alone(&dsn) {
+                    proptest::prop_assert_eq!(error.kind(), Kind::Configuration);
+                }
+            }
+        }
+    }
+
     #[test]
     fn nul_is_a_wrong_setting_not_a_server_out_of_reach() {
         for dsn in ["host=a\0", "postgresql://h/a\0b", "postgresql://h/a%00b"] {

@@ -94,6 +94,11 @@ impl Server {
         self.password.clone().or_else(from_file)
     }
 
+    /// Whether a server that does not write is the wrong one.
+    pub(crate) fn wants_to_write(&self) -> bool {
+        matches!(self.target_session, TargetSession::ReadWrite | TargetSession::Primary)
+    }
+
     /// Hosts and ports, for people.
     pub(crate) fn names(&self) -> String {
         self.hosts.iter().map(Host::to_string).collect::<Vec<_>>().join(", ")
