@@ -175,7 +175,7 @@ fn tickers_at_once_store_snapshots_in_order_and_nothing_is_lost() {
     );
     let mut ids = Vec::new();
     loop {
-        let messages = client.messages("receive('q', 'c')");
+        let messages = client.messages("receive('q', 'c', 1000)");
         let Some(first) = messages.first() else { break };
         client.run(&format!("select pgque.ack({})", first.batch));
         ids.extend(messages.iter().map(|message| message.id));
