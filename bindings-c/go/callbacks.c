@@ -41,6 +41,10 @@ static void take_line(int32_t level, const char *logger, const char *line, void 
     pgqueGoLog(level, (char *)logger, (char *)line, (uintptr_t)user_data);
 }
 
+static void sent(int64_t msg_id, pgque_error *error, void *user_data) {
+    pgqueGoSent(msg_id, error, (uintptr_t)user_data);
+}
+
 static void release(void *user_data) { pgqueGoRelease((uintptr_t)user_data); }
 
 pgque_error *pgque_go_over(uintptr_t handle, pgque_client **client) {
@@ -49,4 +53,9 @@ pgque_error *pgque_go_over(uintptr_t handle, pgque_client **client) {
 
 pgque_error *pgque_go_set_log(int32_t level, uintptr_t handle) {
     return pgque_set_log(level, handle ? take_line : NULL, (void *)handle, handle ? release : NULL);
+}
+
+pgque_error *pgque_go_post(const pgque_producer *producer, const char *queue, const pgque_event *event,
+                           uintptr_t handle, pgque_post **post) {
+    return pgque_producer_post_event(producer, queue, event, sent, (void *)handle, post);
 }

@@ -22,6 +22,9 @@ bool pgque_go_interrupted(void);
 /* `handle` is a cgo.Handle. */
 pgque_error *pgque_go_over(uintptr_t handle, pgque_client **client);
 
+pgque_error *pgque_go_post(const pgque_producer *producer, const char *queue, const pgque_event *event,
+                           uintptr_t handle, pgque_post **post);
+
 pgque_error *pgque_go_set_log(int32_t level, uintptr_t handle);
 
 #endif

@@ -1,6 +1,6 @@
 package pgque
 
-// #include <pgque.h>
+// #include "callbacks.h"
 import "C"
 
 import (
@@ -8,6 +8,7 @@ import (
 	"errors"
 	"math"
 	"runtime"
+	"runtime/cgo"
 )
 
 // Producer sends events, many at once: what goroutines send at the same time is gathered into few transactions, without
@@ -51,12 +52,50 @@ func (p *Producer) Send(ctx context.Context, queue string, event Event) (int64, 
 	if a.err != nil {
 		return 0, a.err
 	}
+	if err := ctx.Err(); err != nil {
+		return 0, interrupted(a.op, err)
+	}
 	defer runtime.KeepAlive(p)
-	var id C.int64_t
-	err := native(ctx, a.op, func() *C.pgque_error {
-		return C.pgque_producer_send_event(p.producer, name, made, &id)
+	return post(ctx, func(handle C.uintptr_t, post **C.pgque_post) *C.pgque_error {
+		return C.pgque_go_post(p.producer, name, made, handle, post)
 	})
-	return int64(id), err
+}
+
+// sent is what became of an event.
+type sent struct {
+	answered chan struct{}
+	id       C.int64_t
+	err      *C.pgque_error
+}
+
+// post waits as a goroutine: a call of C that waits would keep a thread, and there may be more senders than threads.
+func post(ctx context.Context, call func(C.uintptr_t, **C.pgque_post) *C.pgque_error) (int64, error) {
+	s := &sent{answered: make(chan struct{})}
+	handle := cgo.NewHandle(s) // until C calls pgqueGoSent
+	var post *C.pgque_post
+	if err := failure(call(C.uintptr_t(handle), &post)); err != nil {
+		handle.Delete()
+		return 0, err
+	}
+	select {
+	case <-s.answered:
+	case <-ctx.Done():
+	}
+	C.pgque_post_free(post)
+	<-s.answered
+	err := failure(s.err)
+	if errors.Is(err, ErrInterrupted) && ctx.Err() != nil {
+		err = interrupted("send", ctx.Err())
+	}
+	return int64(s.id), err
+}
+
+//export pgqueGoSent
+func pgqueGoSent(id C.int64_t, err *C.pgque_error, handle C.uintptr_t) {
+	s := cgo.Handle(handle).Value().(*sent)
+	cgo.Handle(handle).Delete()
+	s.id, s.err = id, err
+	close(s.answered)
 }
 
 // Flush waits until everything that was accepted before is answered, well or not.

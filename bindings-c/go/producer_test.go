@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
+	"runtime/pprof"
 	"sync"
 	"testing"
 	"time"
@@ -64,6 +66,48 @@ func TestGoroutinesShareAProducer(t *testing.T) {
 	equal(t, stats.LastError, "")
 }
 
+// Senders that wait keep neither threads, of which a process has few, nor anything once they are answered.
+func TestSendersAreNoThreads(t *testing.T) {
+	const senders, each = 2000, 10
+	name := queue(t, connect(t))
+	producer := newProducer(t, dsn)
+	var group sync.WaitGroup
+	sendAll := func() {
+		for sender := 0; sender < senders; sender++ {
+			group.Add(1)
+			go func() {
+				defer group.Done()
+				for i := 0; i < each; i++ {
+					if _, err := producer.Send(ctx, name, pgque.Event{}); err != nil {
+						t.Error(err)
+					}
+				}
+			}()
+		}
+		group.Wait()
+	}
+	sendAll()
+	heap := liveHeap()
+	sendAll()
+	equal(t, producer.Stats().Sent, 2*senders*each)
+	if threads := pprof.Lookup("threadcreate").Count(); threads > 500 {
+		t.Errorf("%d threads", threads)
+	}
+	// 20,000 answers that were kept would be 5 MB.
+	if growth := int64(liveHeap()) - int64(heap); growth > 2<<20 {
+		t.Errorf("%d bytes are kept", growth)
+	}
+	ok(t, producer.Close(ctx))
+}
+
+func liveHeap() uint64 {
+	runtime.GC()
+	runtime.GC()
+	var stats runtime.MemStats
+	runtime.ReadMemStats(&stats)
+	return stats.HeapAlloc
+}
+
 // A send that waits for a server ends with its context; its event has not been stored and may still be.
 func TestSendEndsWithItsContext(t *testing.T) {
 	producer := newProducer(t, away, pgque.SendTimeout(10*time.Minute))
@@ -98,6 +142,38 @@ func TestCloseTurnsSendersAway(t *testing.T) {
 	_, err := producer.Send(ctx, "q", pgque.Event{})
 	equal(t, errors.Is(err, pgque.ErrClosed), true)
 	equal(t, errors.Is(producer.Flush(ctx), pgque.ErrClosed), true)
+}
+
+// Who gives up on an event that the server has, and has not answered, is told that nobody knows what became of it.
+func TestAnUnansweredEventIsUncertain(t *testing.T) {
+	client := connect(t)
+	name := queue(t, client)
+	producer := newProducer(t, dsn)
+	ok(t, client.Begin(ctx))
+	table, err := client.Execute(ctx,
+		"select queue_data_pfx || '_' || queue_cur_table as name from pgque.queue where queue_name = $1", name)
+	ok(t, err)
+	_, err = client.Execute(ctx, "lock table "+table.Get(0, "name").(string)+" in access exclusive mode")
+	ok(t, err)
+	sent := make(chan error, 1)
+	go func() {
+		_, err := producer.Send(ctx, name, pgque.Event{})
+		sent <- err
+	}()
+	waiting := "select count(*) from pg_locks where not granted and database = (select oid from pg_database " +
+		"where datname = current_database())"
+	eventually(t, "the server has the event", func() bool {
+		count, err := client.Execute(ctx, waiting)
+		ok(t, err)
+		return count.Rows[0][0].(int64) > 0
+	})
+	short, cancel := context.WithTimeout(ctx, 50*time.Millisecond)
+	defer cancel()
+	quickly(t, 10*time.Second, "Close", func() { equal(t, errors.Is(producer.Close(short), pgque.ErrTimeout), true) })
+	var facts *pgque.Error
+	equal(t, errors.As(<-sent, &facts) && facts.Uncertain && !facts.Retriable, true)
+	equal(t, producer.Stats().Uncertain, 1)
+	ok(t, client.Rollback(ctx))
 }
 
 // A wrong option, payload or queue is the error of who gave it.

@@ -215,6 +215,11 @@ typedef struct pgque_notification pgque_notification;
 typedef struct pgque_options pgque_options;
 
 /**
+ * A posted event on its way.
+ */
+typedef struct pgque_post pgque_post;
+
+/**
  * Sends events, many at once: what several threads send at the same time is gathered into few transactions, without
  * being held back for that, and each call is answered with its own id or error. A lost connection is replaced, and
  * nothing is sent twice because of it. Any thread.
@@ -289,6 +294,13 @@ typedef struct {
    */
   bool has_retry_count;
 } pgque_message_fields;
+
+/**
+ * Is told what became of a posted event: its id, or an error that is not NULL and belongs to the callback, until
+ * `pgque_error_free`. Called once for each, on a thread of the library's, perhaps before `pgque_producer_post_event`
+ * has returned. It must be quick, make no call that blocks, not throw nor jump out.
+ */
+typedef void (*pgque_sent_callback)(int64_t msg_id, pgque_error *error, void *user_data);
 
 /**
  * Counts since the producer was made, and the newest readings of what goes up and down. Grows at its end only.
@@ -1009,6 +1021,25 @@ pgque_error *pgque_producer_send_event(const pgque_producer *producer,
                                        const char *queue,
                                        const pgque_event *event,
                                        int64_t *msg_id);
+
+/**
+ * As `pgque_producer_send_event`, but returns at once and has `callback` told. For wrappers in languages whose tasks
+ * are no threads: nothing but the number of tasks, each of which waits for its answer, bounds how many events are on
+ * their way. `user_data` is handed to `callback` and may be NULL. What is returned as an error is not posted. The post
+ * belongs to the caller, until `pgque_post_free`. Any thread; never blocks.
+ */
+pgque_error *pgque_producer_post_event(const pgque_producer *producer,
+                                       const char *queue,
+                                       const pgque_event *event,
+                                       pgque_sent_callback callback,
+                                       void *user_data,
+                                       pgque_post **post);
+
+/**
+ * Frees a post, and gives up waiting for its answer if that has not come: the callback is then told `interrupted`, and
+ * the event is stored all the same if the producer had accepted it. NULL is fine. Any thread; never blocks.
+ */
+void pgque_post_free(pgque_post *post);
 
 /**
  * Waits until everything that was accepted before is answered, well or not. Any thread; blocks.

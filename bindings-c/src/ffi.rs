@@ -20,6 +20,7 @@ use crate::interrupt::Interrupt;
 use crate::logging::LogCallback;
 use crate::message::{pgque_bytes, pgque_message};
 use crate::options::{PGQUE_INTERVAL_NONE, PGQUE_INTERVAL_SECONDS, PGQUE_INTERVAL_TEXT, pgque_interval};
+use crate::producer::Sent;
 use crate::value::pgque_value;
 use crate::verdict::pgque_verdict;
 
@@ -270,6 +271,16 @@ pub fn call_after(callback: After, message: &Message, outcome: &CStr, seconds: f
     let message = pgque_message::new(message, None);
     // SAFETY: by the contract a function of this type; what it is given lives until it returns.
     unsafe { callback(&message, outcome.as_ptr(), seconds, user_data.pointer) }
+}
+
+/// Tells the caller's function what became of an event.
+pub fn call_sent(callback: Sent, result: Result<i64>, user_data: &UserData) {
+    let (id, error) = match result {
+        Ok(id) => (id, None),
+        Err(error) => (0, Some(Box::new(pgque_error::from(error)))),
+    };
+    // SAFETY: by the contract a function of this type; the error is its own from here on.
+    unsafe { callback(id, error, user_data.pointer) }
 }
 
 /// Runs a statement by the caller's function. All texts are without NUL, for core has refused those.

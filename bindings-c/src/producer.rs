@@ -1,14 +1,14 @@
 //! `pgque_producer`: a sender that many threads share.
 
-use std::ffi::c_char;
+use std::ffi::{c_char, c_void};
 use std::ptr;
 use std::time::Duration;
 
-use pgque::blocking::Producer;
-use pgque::{ProducerOptions, ProducerStats, Result, Settings};
+use pgque::blocking::wait;
+use pgque::{Error, Kind, Producer, ProducerOptions, ProducerStats, Result, Settings};
 
 use crate::error::pgque_error;
-use crate::ffi::{Door, counted, door, put_sized};
+use crate::ffi::{Door, UserData, call_sent, counted, door, put_sized};
 use crate::message::pgque_event;
 use crate::options::pgque_options;
 
@@ -56,7 +56,7 @@ pub extern "C" fn pgque_producer_send(
 ) -> Option<Box<pgque_error>> {
     counted("send", msg_id, |door| {
         let event = door.json_event(event_type, payload, payload_len)?;
-        door.producer(producer)?.send(door.text(queue, "queue")?, &event)
+        wait(door.producer(producer)?.send(door.text(queue, "queue")?, &event))
     })
 }
 
@@ -72,7 +72,7 @@ pub extern "C" fn pgque_producer_send_text(
 ) -> Option<Box<pgque_error>> {
     counted("send", msg_id, |door| {
         let event = door.text_event(event_type, payload, payload_len)?;
-        door.producer(producer)?.send(door.text(queue, "queue")?, &event)
+        wait(door.producer(producer)?.send(door.text(queue, "queue")?, &event))
     })
 }
 
@@ -86,14 +86,82 @@ pub extern "C" fn pgque_producer_send_event(
 ) -> Option<Box<pgque_error>> {
     counted("send", msg_id, |door| {
         let event = door.required(event, "event")?;
-        door.producer(producer)?.send(door.text(queue, "queue")?, event.inner())
+        wait(door.producer(producer)?.send(door.text(queue, "queue")?, event.inner()))
     })
+}
+
+/// Is told what became of a posted event: its id, or an error that is not NULL and belongs to the callback, until
+/// `pgque_error_free`. Called once for each, on a thread of the library's, perhaps before `pgque_producer_post_event`
+/// has returned. It must be quick, make no call that blocks, not throw nor jump out.
+pub type pgque_sent_callback =
+    Option<unsafe extern "C" fn(msg_id: i64, error: Option<Box<pgque_error>>, user_data: *mut c_void)>;
+
+/// As `pgque_sent_callback`, but not NULL.
+pub type Sent = unsafe extern "C" fn(i64, Option<Box<pgque_error>>, *mut c_void);
+
+/// A posted event on its way.
+pub struct pgque_post(Box<dyn Fn() + Send + Sync>);
+
+/// As `pgque_producer_send_event`, but returns at once and has `callback` told. For wrappers in languages whose tasks
+/// are no threads: nothing but the number of tasks, each of which waits for its answer, bounds how many events are on
+/// their way. `user_data` is handed to `callback` and may be NULL. What is returned as an error is not posted. The post
+/// belongs to the caller, until `pgque_post_free`. Any thread; never blocks.
+#[unsafe(no_mangle)]
+pub extern "C" fn pgque_producer_post_event(
+    producer: Option<&pgque_producer>,
+    queue: *const c_char,
+    event: Option<&pgque_event>,
+    callback: pgque_sent_callback,
+    user_data: *mut c_void,
+    post: *mut *mut pgque_post,
+) -> Option<Box<pgque_error>> {
+    door("send", |door| {
+        let out = door.out(post, "post")?;
+        let producer = door.producer(producer)?.clone();
+        let queue = door.text(queue, "queue")?.to_owned();
+        let event = door.required(event, "event")?.inner().clone();
+        let callback = door.required(callback, "callback")?;
+        let runtime = pgque::runtime::handle()?;
+        let mut reply = Reply(Some((callback, UserData::new(user_data, None))));
+        let task = runtime.spawn(async move {
+            let result = producer.send(&queue, &event).await;
+            reply.give(result);
+        });
+        out.put(pgque_post(Box::new(move || task.abort())));
+        Ok(())
+    })
+}
+
+/// Frees a post, and gives up waiting for its answer if that has not come: the callback is then told `interrupted`, and
+/// the event is stored all the same if the producer had accepted it. NULL is fine. Any thread; never blocks.
+#[unsafe(no_mangle)]
+pub extern "C" fn pgque_post_free(post: Option<Box<pgque_post>>) {
+    if let Some(post) = post {
+        post.0();
+    }
+}
+
+/// Answers once, whatever becomes of the call.
+struct Reply(Option<(Sent, UserData)>);
+
+impl Reply {
+    fn give(&mut self, result: Result<i64>) {
+        if let Some((callback, user_data)) = self.0.take() {
+            call_sent(callback, result, &user_data);
+        }
+    }
+}
+
+impl Drop for Reply {
+    fn drop(&mut self) {
+        self.give(Err(Error::new(Kind::Interrupted, "send", "the call was given up before it was answered")));
+    }
 }
 
 /// Waits until everything that was accepted before is answered, well or not. Any thread; blocks.
 #[unsafe(no_mangle)]
 pub extern "C" fn pgque_producer_flush(producer: Option<&pgque_producer>) -> Option<Box<pgque_error>> {
-    door("flush", |door| door.producer(producer)?.flush())
+    door("flush", |door| wait(door.producer(producer)?.flush()))
 }
 
 /// Accepts nothing more, and waits until everything accepted is answered, up to so many seconds; INFINITY waits without
@@ -106,7 +174,7 @@ pub extern "C" fn pgque_producer_close(
 ) -> Option<Box<pgque_error>> {
     door("close", |door| {
         let deadline = pgque::runtime::time_limit(door.0, "deadline_seconds", deadline_seconds)?;
-        door.producer(producer)?.close(deadline.unwrap_or(Duration::MAX))
+        wait(door.producer(producer)?.close(deadline.unwrap_or(Duration::MAX)))
     })
 }
 

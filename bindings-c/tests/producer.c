@@ -50,6 +50,30 @@ static void options_are_told_when_it_is_made(void) {
     pgque_producer_free(NULL);
 }
 
+/* What the callback of a posted event was told. */
+typedef struct {
+    pthread_mutex_t lock;
+    int calls;
+    int64_t id;
+    pgque_error *error;
+} answered;
+
+static void answer(int64_t msg_id, pgque_error *error, void *user_data) {
+    answered *a = user_data;
+    pthread_mutex_lock(&a->lock);
+    a->calls++;
+    a->id = msg_id;
+    a->error = error;
+    pthread_mutex_unlock(&a->lock);
+}
+
+static bool has_answer(answered *a) {
+    pthread_mutex_lock(&a->lock);
+    bool has = a->calls > 0;
+    pthread_mutex_unlock(&a->lock);
+    return has;
+}
+
 static void every_door_refuses(void) {
     pgque_producer *on = producer_with(AWAY, "linger", "0");
     pgque_ticker *ticker = NULL;
@@ -57,6 +81,7 @@ static void every_door_refuses(void) {
     pgque_producer_counters counters;
     pgque_ticker_counters ticks;
     pgque_health *health = NULL;
+    pgque_post *post = NULL;
     char *last_error = NULL;
     int64_t id = 7;
     NULLED(pgque_producer_send(NULL, "q", NULL, "1", 1, &id));
@@ -70,6 +95,12 @@ static void every_door_refuses(void) {
     REFUSES(PGQUE_ERROR_INVALID_INPUT, "NUL", pgque_producer_send_text(on, "q", NULL, "a\0b", 3, &id));
     NULLED(pgque_producer_send_event(on, "q", NULL, &id));
     NULLED(pgque_producer_send_event(NULL, "q", event, &id));
+    NULLED(pgque_producer_post_event(NULL, "q", event, answer, NULL, &post));
+    NULLED(pgque_producer_post_event(on, NULL, event, answer, NULL, &post));
+    NULLED(pgque_producer_post_event(on, "q", NULL, answer, NULL, &post));
+    NULLED(pgque_producer_post_event(on, "q", event, NULL, NULL, &post));
+    NULLED(pgque_producer_post_event(on, "q", event, answer, NULL, NULL));
+    pgque_post_free(NULL);
     NULLED(pgque_producer_flush(NULL));
     NULLED(pgque_producer_close(NULL, 1));
     REFUSES(PGQUE_ERROR_INVALID_INPUT, "deadline_seconds", pgque_producer_close(on, NAN));
@@ -82,7 +113,7 @@ static void every_door_refuses(void) {
     NULLED(pgque_ticker_stats(ticker, NULL, sizeof ticks));
     NULLED(pgque_ticker_health(NULL, &health));
     NULLED(pgque_ticker_health(ticker, NULL));
-    CHECK(id == 7 && !last_error && !health && !pgque_error_is_uncertain(NULL));
+    CHECK(id == 7 && !last_error && !health && !post && !pgque_error_is_uncertain(NULL));
     SUCCEEDS(pgque_producer_last_error(on, &last_error));
     CHECK(!last_error);
     pgque_ticker_free(ticker);
@@ -210,6 +241,28 @@ static void events_arrive_as_they_were_sent(pgque_client *client) {
     pgque_messages_free(messages);
 }
 
+/* A posted event is answered once, by its id, by its error, or because its sender gave up. */
+static void a_posted_event_is_answered_once(const char *where, const char *queue, bool patient,
+                                            int32_t kind) {
+    pgque_producer *producer = producer_with(where, "linger", "0");
+    pgque_event *event = pgque_event_new();
+    pgque_post *post = NULL;
+    answered a = {PTHREAD_MUTEX_INITIALIZER, 0, 0, NULL};
+    int looks = 0;
+    SUCCEEDS(pgque_producer_post_event(producer, queue, event, answer, &a, &post));
+    while (patient && !has_answer(&a) && rest(&looks)) {
+    }
+    pgque_post_free(post);
+    while (!has_answer(&a) && rest(&looks)) {
+    }
+    CHECK(a.calls == 1 && pgque_error_kind(a.error) == kind && (a.id > 0) == (kind == 0));
+    pgque_error_free(a.error);
+    pgque_event_free(event);
+    /* With no time at all: the impatient one's event would still be tried. */
+    pgque_error_free(pgque_producer_close(producer, 0));
+    pgque_producer_free(producer);
+}
+
 /* A producer does not outlive fork(): the child is told so, and the parent's goes on. */
 static void a_child_is_told(void) {
     pgque_producer *producer = producer_with(dsn, "linger", "0");
@@ -278,6 +331,9 @@ int main(void) {
     tick(client);
     SUCCEEDS(pgque_client_subscribe(client, "c_producer", "c", NULL));
     events_arrive_as_they_were_sent(client);
+    a_posted_event_is_answered_once(AWAY, "q", false, PGQUE_ERROR_INTERRUPTED);
+    a_posted_event_is_answered_once(dsn, "c_producer", true, 0);
+    a_posted_event_is_answered_once(dsn, "nowhere", true, PGQUE_ERROR_QUEUE_NOT_FOUND);
     a_child_is_told();
     a_ticker_tells_what_it_does();
     SUCCEEDS(pgque_client_drop_queue(client, "c_producer", true, NULL));
