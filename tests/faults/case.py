@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import random
 import subprocess
 import threading
 from collections import defaultdict
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import psycopg
 from network import Proxy, Wire
@@ -28,6 +30,7 @@ class Case:
     template: Path | None = None
     # Whether this process has a network of its own, in which wires can be cut.
     private_network = False
+    living: ClassVar[set[ExitStack]] = set()
 
     def __init__(self, stack: ExitStack, seed: str) -> None:
         self.stack = stack
@@ -266,9 +269,26 @@ class Sampler:
 
 
 @contextmanager
-def new_case(seed: str):
-    with ExitStack() as stack:
+def new_case(seed: str) -> Iterator[Case]:
+    with cleaned_up() as stack:
         yield Case(stack, seed)
+
+
+@contextmanager
+def cleaned_up() -> Iterator[ExitStack]:
+    """What is ended here in any case, be it by a signal."""
+    with ExitStack() as stack:
+        Case.living.add(stack)
+        stack.callback(Case.living.discard, stack)
+        yield stack
+
+
+def give_up(*_: object) -> None:
+    """On a signal: no server and no worker is left behind."""
+    for stack in list(Case.living):
+        with suppress(Exception):
+            stack.close()
+    os._exit(1)
 
 
 def prepare(base: Path, private_network: bool) -> None:
@@ -276,16 +296,14 @@ def prepare(base: Path, private_network: bool) -> None:
     Case.base, Case.private_network, Case.template = base, private_network, None
     Programs.copy(base / "bin")
     server = Server(base / "template")
-    server.create()
-    server.start()
-    try:
+    with cleaned_up() as stack:
+        stack.callback(server.discard)
+        server.create()
+        server.start()
         install = [Programs.named("pgque"), "install", "--dsn", server.side_dsn()]
         subprocess.run(install, check=True, stdout=subprocess.DEVNULL)
         with server.side() as side:
             side.execute("select pgque.create_queue(%s)", (QUEUE,))
             side.execute("create table effects (key text not null)")
         server.stop()
-    except BaseException:
-        server.discard()
-        raise
     Case.template = server.data

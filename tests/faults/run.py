@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The fault campaign: real servers, networks and processes, broken on purpose.
 
-run.py [--long] [--seed N] [--only "WORD[;WORD…]"] [--jobs N] [--keep] [--list]
+run.py [--long] [--seed N] [--only "WORD[;WORD…]"] [--seconds N] [--jobs N] [--keep] [--list]
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import random
 import shutil
+import signal
 import sys
 import tempfile
 import threading
@@ -20,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bystanders import bystanders
-from case import Case, new_case, prepare
+from case import Case, give_up, new_case, prepare
 from chaos import chaos
 from exactly_once import exactly_once
 from healing import FAULTS, STATES, heal
@@ -45,7 +46,7 @@ class Trial:
     seconds: float = 0.0
 
 
-def trials(long: bool, choice: random.Random, wires: bool) -> list[Trial]:
+def trials(long: bool, choice: random.Random, wires: bool, seconds: float | None) -> list[Trial]:
     kills, messages, rounds = (1000, 1_000_000, 60) if long else (25, 200_000, 6)
     found = [
         Trial("bounded memory", lambda c, p: bounded_memory(c, messages), alone=True),
@@ -55,7 +56,9 @@ def trials(long: bool, choice: random.Random, wires: bool) -> list[Trial]:
         Trial("takeover, blocked interpreter", lambda c, p: takeover(c, PYTHON)),
         Trial("standby", lambda c, p: standby(c, rounds)),
         Trial("permanent errors", lambda c, p: permanent(c)),
-        Trial("chaos", lambda c, p: chaos(c, *((900, 20) if long else (45, 5)), p)),
+        Trial(
+            "chaos", lambda c, p: chaos(c, seconds or (900 if long else 45), 20 if long else 5, p)
+        ),
     ]
     for fault in FAULTS:
         if wires or not fault.startswith("dropped"):
@@ -136,10 +139,10 @@ def main() -> int:
     options = parse()
     wires = enter_private_network()
     seed = options.seed if options.seed is not None else random.SystemRandom().randrange(1 << 31)
-    chosen = trials(options.long, random.Random(seed), wires)
+    chosen = trials(options.long, random.Random(seed), wires, options.seconds)
     if options.only:
         words = options.only.split(";")
-        chosen = [t for t in chosen if any(word in t.name for word in words)]
+        chosen = [t for t in chosen if any(t.name.startswith(word) for word in words)]
     if options.list:
         print("\n".join(trial.name for trial in chosen))
         return 0
@@ -149,6 +152,8 @@ def main() -> int:
     base = Path(tempfile.mkdtemp(prefix="pgque-faults-"))
     # The server's account has to get through.
     base.chmod(0o755)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, give_up)
     prepare(base, wires)
     campaign = Campaign(seed, chosen)
     campaign.run(options.jobs)
@@ -166,7 +171,8 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--long", action="store_true", help="all of it, for an hour and more")
     parser.add_argument("--seed", type=int, help="what is drawn by lot is drawn the same way")
-    parser.add_argument("--only", help="trials whose name contains one of these, separated by ;")
+    parser.add_argument("--only", help="trials whose name begins with one of these, separated by ;")
+    parser.add_argument("--seconds", type=int, help="how long chaos reigns")
     parser.add_argument("--jobs", type=int, default=3, help="trials at once (default 3)")
     parser.add_argument("--keep", action="store_true", help="keep the journals and servers' logs")
     parser.add_argument("--list", action="store_true", help="print the names and end")
