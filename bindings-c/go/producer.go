@@ -41,8 +41,8 @@ func NewProducer(dsn string, options ...ProducerOption) (*Producer, error) {
 }
 
 // Send sends one event, and gives its id once it is stored. It fails as [Client.Send]; with [ErrTimeout] if there was no
-// room, or no server, for as long as [SendTimeout], and the event is not stored; and with [ErrClosed] after Close. An
-// event that was accepted when ctx is over is sent all the same.
+// room, or no server, for as long as [SendTimeout], and the event is not stored; and with [ErrClosed] after Close. When
+// ctx is over before the answer, an event that the producer had accepted is sent all the same.
 func (p *Producer) Send(ctx context.Context, queue string, event Event) (int64, error) {
 	a := newArguments("send")
 	defer a.free()
@@ -56,7 +56,7 @@ func (p *Producer) Send(ctx context.Context, queue string, event Event) (int64, 
 		return 0, interrupted(a.op, err)
 	}
 	defer runtime.KeepAlive(p)
-	return post(ctx, func(handle C.uintptr_t, post **C.pgque_post) *C.pgque_error {
+	return answer(ctx, func(handle C.uintptr_t, post **C.pgque_post) *C.pgque_error {
 		return C.pgque_go_post(p.producer, name, made, handle, post)
 	})
 }
@@ -68,8 +68,8 @@ type sent struct {
 	err      *C.pgque_error
 }
 
-// post waits as a goroutine: a call of C that waits would keep a thread, and there may be more senders than threads.
-func post(ctx context.Context, call func(C.uintptr_t, **C.pgque_post) *C.pgque_error) (int64, error) {
+// answer waits as a goroutine: a call of C that waits would keep a thread, and there may be more senders than threads.
+func answer(ctx context.Context, call func(C.uintptr_t, **C.pgque_post) *C.pgque_error) (int64, error) {
 	s := &sent{answered: make(chan struct{})}
 	handle := cgo.NewHandle(s) // until C calls pgqueGoSent
 	var post *C.pgque_post
