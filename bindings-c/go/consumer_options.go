@@ -50,6 +50,10 @@ type Transactional bool
 // EmbeddedTicker runs a ticker beside the consumer, with a role that is a member of pgque_admin. Default off.
 type EmbeddedTicker bool
 
+// ListenDSN is a direct connection to hear of news and to hold the consumer's turn, where the other leads through a
+// pooler. Default none: behind a pooler the consumer then looks every [PollInterval].
+type ListenDSN string
+
 func (n MaxMessages) consumerOption() setting      { return number("max_messages", int64(n)) }
 func (n PageSize) consumerOption() setting         { return number("page_size", int64(n)) }
 func (n Concurrency) consumerOption() setting      { return number("concurrency", int64(n)) }
@@ -66,6 +70,7 @@ func (s StopPolicy) consumerOption() setting     { return setting{"stop_policy",
 func (s StopTimeout) consumerOption() setting    { return lasting("stop_timeout", time.Duration(s)) }
 func (t Transactional) consumerOption() setting  { return flag("transactional", bool(t)) }
 func (t EmbeddedTicker) consumerOption() setting { return flag("ticker", bool(t)) }
+func (d ListenDSN) consumerOption() setting      { return setting{"listen_dsn", string(d)} }
 func (n NamedOption) consumerOption() setting    { return setting{n.Name, n.Value} }
 func (u UnknownHandlerPolicy) consumerOption() setting {
 	return setting{"unknown_handler_policy", string(u)}

@@ -102,6 +102,8 @@ pub extern "C" fn pgque_options_new() -> Box<pgque_options> {
 /// - `stop_timeout`: how long a stop waits for the batch in hand; what is not done by then goes back; no limit.
 /// - `transactional`: `true` has receive, handlers and acknowledgement be one transaction; `false`.
 /// - `ticker`: `true` runs a ticker beside the consumer, which needs the role `pgque_admin`; `false`.
+/// - `listen_dsn`: a direct connection to hear of news and to hold the consumer's turn, where the other leads through a
+///   pooler; none.
 ///
 /// Of a producer:
 /// - `linger`: how long to wait for company once there is something to send; 0, for what queues up while the last batch

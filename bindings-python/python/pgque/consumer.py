@@ -57,6 +57,9 @@ class Consumer:
         given as a second argument: ``handler(message, client)``. It is for use until they return.
     ``ticker``
         Run a ticker beside the consumer, which needs the role ``pgque_admin``.
+    ``listen_dsn``
+        A direct connection to hear of news and to hold the consumer's turn, where ``dsn`` leads
+        through a pooler; without one the consumer then looks every ``poll_interval``.
     """
 
     def __init__(
@@ -80,6 +83,7 @@ class Consumer:
         stop_timeout: float | timedelta | None = None,
         transactional: bool | None = None,
         ticker: bool | None = None,
+        listen_dsn: str | None = None,
     ) -> None:
         self.dsn = dsn
         self.queue = queue
@@ -109,6 +113,7 @@ class Consumer:
                 "stop_timeout": stop_timeout,
                 "transactional": transactional,
                 "ticker": ticker,
+                "listen_dsn": listen_dsn,
             },
         )
         self.subconsumer = self._core.subconsumer

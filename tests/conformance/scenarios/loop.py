@@ -420,3 +420,23 @@ def contradicting_options_are_refused(env: Env) -> None:
     )
     for options in wrong:
         refused(partial(env.consumer, {"*": "ack"}, **options), "configuration")
+
+
+@scenario
+def a_consumer_may_listen_elsewhere(env: Env) -> None:
+    """With `listen_dsn` the news, and the turn, come over a connection of their own."""
+    client = env.queue_with_consumer()
+    elsewhere = env.dsn_with(application_name="elsewhere")
+    consumer = env.consumer({"*": "ack"}, listen_dsn=elsewhere)
+    listens = partial(
+        env.query,
+        "select from pg_stat_activity join pg_locks using (pid) "
+        "where application_name = 'elsewhere' and locktype = 'advisory'",
+    )
+    env.eventually(listens, "the turn is held there")
+    client.send(queue="orders", payload=1)
+    env.tick()
+    with within(5, "the wake-up"):
+        consumer.expect(1)
+    settled(env)
+    consumer.stop()
