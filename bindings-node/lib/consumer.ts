@@ -58,6 +58,11 @@ export interface ConsumerOptions {
   transactional?: boolean
   /** Run a ticker beside the consumer, which needs the role `pgque_admin`. Default false. */
   ticker?: boolean
+  /**
+   * A direct connection to hear of news and to hold the consumer's turn, where the other leads through a pooler.
+   * Default none: behind a pooler the consumer then looks every `pollInterval`.
+   */
+  listenDsn?: string
 }
 
 export interface RunOptions {
