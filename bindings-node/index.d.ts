@@ -38,8 +38,8 @@ export declare class NativeBatch {
   take(done: number | null): number | null
   /** Settles a message with a verdict: `ack`, `retry` or `dead`. */
   settle(index: number, name: string, after?: Span | undefined | null, reason?: string | undefined | null): void
-  /** Settles a message whose handler failed. */
-  fail(index: number, error: string): void
+  /** Settles a message whose handler failed: what is stored with it, and what the log says. */
+  fail(index: number, error: string, detail: string): void
   /** Which delivery of a message this is, from 1. */
   attempt(index: number): number
 }
@@ -117,10 +117,21 @@ export declare class NativeConsumer {
 }
 export type Consumer = NativeConsumer
 
+export declare class NativeProducer {
+  constructor(dsn: string, options: Array<OptionPair>)
+  /** As the client's `send`. */
+  send(queue: string, eventType: string | undefined | null, payload: string | undefined | null, text: boolean, extra: Array<string | null>): Promise<bigint>
+  flush(): Promise<undefined>
+  close(deadline?: number | undefined | null): Promise<undefined>
+  stats(): ProducerStats
+}
+export type Producer = NativeProducer
+
 export declare class NativeTicker {
   constructor(dsn: string, options: Array<OptionPair>)
   run(): Promise<undefined>
   stop(): void
+  stats(): TickerStats
 }
 export type Ticker = NativeTicker
 
@@ -214,6 +225,18 @@ export interface OptionPair {
   value: string
 }
 
+/** The counters of a producer. */
+export interface ProducerStats {
+  sent: number
+  failed: number
+  uncertain: number
+  batches: number
+  batchSize: number
+  queueLength: number
+  reconnects: number
+  lastError: string | null
+}
+
 /** The answer to a statement. */
 export interface RawResultSet {
   columns: Array<string>
@@ -248,4 +271,16 @@ export interface Stats {
   handlerSeconds: number
   lagEvents: number
   lagSeconds: number
+}
+
+/** Where a ticker stands, and what it has done; `since` in microseconds since 1970. */
+export interface TickerStats {
+  state: string
+  since: bigint
+  ticks: number
+  retries: number
+  rotations: number
+  reconnects: number
+  failures: number
+  lastError: string | null
 }

@@ -157,6 +157,24 @@ test('a ticker delivers, and stops by its signal', async (t) => {
   await ticking
 })
 
+test('a ticker tells where it stands', async (t) => {
+  const c = await client(t)
+  const q = await queue(c)
+  const ticker = new Ticker(DSN, { standbyInterval: 0.1 })
+  const before = ticker.stats()
+  assert.deepEqual([before.state, before.ticks, before.lastError], ['stopped', 0, null])
+  const ticking = ticker.run()
+  await c.send(q, 1)
+  while (ticker.stats().ticks === 0) await sleep(10)
+  assert.equal(ticker.stats().state, 'leading')
+  ticker.stop()
+  await ticking
+  const after = ticker.stats()
+  assert.equal(after.state, 'stopped')
+  assert.ok(after.since instanceof Date && after.since.micros > before.since.micros)
+  assert.equal(after.reconnects, 0)
+})
+
 test('log lines go to the logger, which may fail', async (t) => {
   const c = await client(t)
   const q = await queue(c)

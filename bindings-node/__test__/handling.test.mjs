@@ -88,6 +88,40 @@ test('hooks that fail are logged and change nothing', async (t) => {
   assert.equal(reader.stats().handled, 2)
 })
 
+test('a log line says where a handler failed, once for a batch', async (t) => {
+  const c = await client(t)
+  const lines = []
+  setLogger((level, logger, line) => lines.push([level, logger, line]), 'error')
+  t.after(() => setLogger(null))
+  const single = consumer(await filled(c, ['a', 'b']))
+  single.on('a', function named() {
+    throw new Error('no luck', { cause: new TypeError('deeper') })
+  })
+  single.on('b', () => {
+    single.stop()
+    return Promise.reject('plain text')
+  })
+  await single.run()
+  const whole = consumer(await filled(c, ['a', 'a', 'a']))
+  whole.onBatch(function together() {
+    whole.stop()
+    throw new Error('none of them')
+  })
+  await whole.run()
+  while (lines.length < 5) await sleep(5)
+  assert.deepEqual(
+    new Set(lines.map(([level, logger]) => `${level} ${logger}`)),
+    new Set(['error pgque.consumer.reader']),
+  )
+  const [a, b, first, ...others] = lines.map(([, , line]) =>
+    line.replace(/^handler failed for msg_id=\d+, nacking: /, ''),
+  )
+  assert.match(a, /^Error: no luck\n +at .*named.*handling\.test\.mjs:\d+.*TypeError: deeper/s)
+  assert.equal(b, 'plain text')
+  assert.match(first, /^Error: none of them\n +at .*together.*handling\.test\.mjs:\d+/s)
+  assert.deepEqual(others, ['none of them', 'none of them'])
+})
+
 test('the callback for failures decides, with what was thrown', async (t) => {
   const c = await client(t)
   const q = await filled(c, ['delay', 'verdict', 'reason', 'nothing', 'wrong', 'throws', 'last'])

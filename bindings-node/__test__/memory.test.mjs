@@ -4,9 +4,9 @@ import { test } from 'node:test'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 
-import { Client } from 'libpgque'
+import { Client, Producer } from 'libpgque'
 
-import { client, consumer, pgClient, queue, tick } from './helpers.mjs'
+import { client, consumer, DSN, pgClient, queue, tick } from './helpers.mjs'
 
 setFlagsFromString('--expose-gc')
 const gc = runInNewContext('gc')
@@ -43,6 +43,19 @@ test('calls, results and errors are freed', async (t) => {
     await c.receive(q, 'reader')
     await c.send('no such queue', 1).catch(() => {})
     await c.touchSubconsumer(q, 'reader', 'nobody').catch(() => {})
+  })
+  assert.ok(grown < 30, `${grown} MB`)
+})
+
+test('what a producer is asked to send is freed', async (t) => {
+  const c = await client(t)
+  const q = await queue(c)
+  const producer = new Producer(DSN)
+  t.after(() => producer.close())
+  const payload = { text: 'x'.repeat(10_000) }
+  const grown = await growth(2500, async () => {
+    await Promise.all([producer.send(q, payload), producer.send('no such queue', payload).catch(() => {})])
+    producer.stats()
   })
   assert.ok(grown < 30, `${grown} MB`)
 })

@@ -5,7 +5,8 @@ import { test } from 'node:test'
 import { client, program, queue } from './helpers.mjs'
 
 for (const [name, what] of [
-  ['open_client.mjs', 'an open client does not keep the process'],
+  ['open_client.mjs', 'what is open and idle does not keep the process'],
+  ['pending_send.mjs', 'a pending send does'],
   ['exit_in_wait.mjs', 'process.exit ends it in the middle of waits'],
   ['idle_consumer.mjs', 'SIGTERM stops a run, which keeps the process until then'],
   ['uncaught.mjs', 'an uncaught error ends it'],

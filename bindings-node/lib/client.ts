@@ -4,22 +4,13 @@ import { guard, invalid, localError } from './errors'
 import { foreignClient, onConnection, type Queryable } from './foreign'
 import { Message, messages } from './message'
 import * as native from './native'
-import { bodies, body, type Text } from './payload'
+import { bodies, eventArguments, type Payload, type SendOptions, type Text } from './payload'
 import { ResultSet } from './result'
 import { Verdict } from './verdict'
 
 export interface ConnectOptions {
   /** Off: the first statement opens a transaction that `commit` or `rollback` ends. On by default. */
   autocommit?: boolean
-}
-
-export interface SendOptions {
-  /** Missing, null and empty mean `default`. */
-  type?: string | null
-  extra1?: string | null
-  extra2?: string | null
-  extra3?: string | null
-  extra4?: string | null
 }
 
 export interface ReceiveOptions {
@@ -60,9 +51,6 @@ export interface Replayed {
   failed: number
   firstError: string | null
 }
-
-/** Any JSON-able value; a string is JSON text; `text(…)` is stored as it is. */
-export type Payload = unknown
 
 /** How long a client that is lent to a handler may be used. */
 export interface Lease {
@@ -213,14 +201,8 @@ export class Client {
    * A missing payload is JSON null. What JSON cannot hold fails with `invalid_input` before anything is sent.
    */
   async send(queue: string, payload?: Payload, options?: SendOptions): Promise<bigint> {
-    const op = 'send'
-    const extras = ['extra1', 'extra2', 'extra3', 'extra4']
-    const given = args.options(op, options, ['type', ...extras])
-    const name = args.text(op, 'queue', queue)
-    const type = args.maybeText(op, 'type', given.type)
-    const extra = extras.map((key) => args.maybeText(op, key, given[key]))
-    const { value, text } = body(op, 'payload', payload)
-    return this.#call(op, (n) => n.send(name, type, value, text, extra))
+    const event = eventArguments('send', queue, payload, options)
+    return this.#call('send', (n) => n.send(...event))
   }
 
   /**

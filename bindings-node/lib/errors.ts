@@ -29,6 +29,7 @@ export interface ErrorFacts {
   hint?: string | null
   constraint?: string | null
   retriable?: boolean
+  uncertain?: boolean
   configuredLimit?: number | null
   cause?: unknown
 }
@@ -50,6 +51,8 @@ export class PgqueError extends Error {
   readonly constraint: string | null
   /** Whether the same call may succeed later without any change. */
   readonly retriable: boolean
+  /** Whether nobody knows if the call took effect: to repeat it could do it twice. */
+  readonly uncertain: boolean
   /** The limit that an overflow exceeded, else null. */
   readonly configuredLimit: number | null
 
@@ -64,6 +67,7 @@ export class PgqueError extends Error {
     this.hint = facts.hint ?? null
     this.constraint = facts.constraint ?? null
     this.retriable = facts.retriable ?? false
+    this.uncertain = facts.uncertain ?? false
     this.configuredLimit = facts.configuredLimit ?? null
   }
 }

@@ -62,13 +62,31 @@ const TURN_MS = 20
 
 /** What a handler threw that is not a verdict. */
 class Failure {
-  constructor(readonly error: unknown) {}
+  #told: boolean
+
+  /** `told`: the log need not say where it was thrown. */
+  constructor(
+    readonly error: unknown,
+    told = false,
+  ) {
+    this.#told = told
+  }
 
   /** The reason that is kept with the message. */
   get text(): string {
     return reasonOf(this.error)
   }
+
+  /** What the log says: the stack, once, though it may be the failure of thousands of messages. */
+  tell(): string {
+    const withStack = !this.#told && this.error instanceof Error
+    this.#told = true
+    return withStack ? shown(this.error) : this.text
+  }
 }
+
+/** A verdict that cannot be understood is the handler's failure; the stack would be ours. */
+const refusal = (error: unknown) => new Failure(error, true)
 
 const DONE = ack()
 
@@ -195,7 +213,7 @@ export class Handling {
   }
 
   #settle(index: number, outcome: Verdict | Failure): void {
-    if (outcome instanceof Failure) this.#batch.fail(index, outcome.text)
+    if (outcome instanceof Failure) this.#batch.fail(index, outcome.text, outcome.tell())
     else this.#batch.settle(index, outcome.verdict, outcome.after, outcome.reason)
   }
 
@@ -258,8 +276,7 @@ function outcomeOf(answer: unknown): Verdict | Failure {
   try {
     return checked(answer)
   } catch (error) {
-    // A verdict that cannot be understood is the handler's failure.
-    return new Failure(error)
+    return refusal(error)
   }
 }
 
@@ -270,10 +287,10 @@ function verdictOf(answer: unknown, message: Message, index: number): Verdict | 
   let verdict: unknown
   if (answer instanceof Map) verdict = answer.get(message.msgId) ?? answer.get(message)
   else if (Array.isArray(answer)) verdict = answer[index]
-  else return new Failure(invalid('run', `the verdicts must be an array or a Map, got ${shown(answer)}`))
+  else return refusal(invalid('run', `the verdicts must be an array or a Map, got ${shown(answer)}`))
   if (verdict === undefined || verdict === null || verdict === false) return undefined
   if (verdict === true || verdict instanceof Verdict) return outcomeOf(verdict)
-  return new Failure(invalid('run', `a verdict is true, ack(), retry() or dead(), got ${shown(verdict)}`))
+  return refusal(invalid('run', `a verdict is true, ack(), retry() or dead(), got ${shown(verdict)}`))
 }
 
 function nameOf(outcome: Verdict | Failure | undefined): Outcome {

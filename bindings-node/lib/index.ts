@@ -8,11 +8,9 @@ export type {
   ConnectOptions,
   NackOptions,
   Notification,
-  Payload,
   ReceiveCoopOptions,
   ReceiveOptions,
   Replayed,
-  SendOptions,
 } from './client'
 export { Consumer } from './consumer'
 export type { ConsumerOptions, Health, RunOptions, Stats } from './consumer'
@@ -52,10 +50,13 @@ export type { Logger, LogLevel } from './logger'
 export { Message, Timestamp } from './message'
 export type { MessageFields } from './message'
 export { Text, text } from './payload'
+export type { Payload, SendOptions } from './payload'
+export { Producer } from './producer'
+export type { CloseOptions, ProducerOptions, ProducerStats } from './producer'
 export { ResultSet } from './result'
 export type { Value } from './result'
 export { Ticker } from './ticker'
-export type { TickerOptions } from './ticker'
+export type { TickerOptions, TickerStats } from './ticker'
 export { ack, dead, retry, Verdict } from './verdict'
 
 /** The version of this library. */

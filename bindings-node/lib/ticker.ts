@@ -1,6 +1,7 @@
 import * as args from './arguments'
 import { signalOf, type RunOptions } from './consumer'
 import { guard, guardSync, localError } from './errors'
+import { Timestamp } from './message'
 import { NativeTicker } from './native'
 
 /** How often the runner does what, all in seconds. */
@@ -15,6 +16,26 @@ export interface TickerOptions {
   maintInterval?: number
   /** Between attempts of a standby to take over. Default 1. */
   standbyInterval?: number
+}
+
+/** Where a ticker stands, and what it has done since it was made. */
+export interface TickerStats {
+  /** `standby`: another one works here. A later version may know others. */
+  state: 'stopped' | 'connecting' | 'standby' | 'leading' | (string & {})
+  /** Since when the state holds. */
+  since: Timestamp
+  /** Ticks, over all queues. */
+  ticks: number
+  /** Messages put back into their queues when their delay was over. */
+  retries: number
+  /** Tables that were emptied and taken into use. */
+  rotations: number
+  /** Connections that were lost, or could not be made. */
+  reconnects: number
+  /** Steps that the server refused, to be tried again. */
+  failures: number
+  /** The latest of either, else null. */
+  lastError: string | null
 }
 
 /**
@@ -53,5 +74,11 @@ export class Ticker {
   /** Ends the current or the next run at once. */
   stop(): void {
     this.#native.stop()
+  }
+
+  /** Where the ticker stands and what it has done; readable at any time. */
+  stats(): TickerStats {
+    const { since, ...stats } = guardSync('stats', () => this.#native.stats())
+    return { ...stats, since: new Timestamp(since) }
   }
 }

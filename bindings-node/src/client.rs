@@ -5,12 +5,12 @@ use std::time::Duration;
 use napi::bindgen_prelude::{BigInt, Either, Null, PromiseRaw};
 use napi::{Env, Result};
 use napi_derive::napi;
-use pgque::{Event, Payload, Payloads, ResultSet, Settings, runtime};
+use pgque::{Payloads, ResultSet, Settings, runtime};
 
 use crate::error::to_js;
 use crate::message::Columns;
 use crate::promise::promise;
-use crate::value::{RawResultSet, Span, id, interval, verdict};
+use crate::value::{RawResultSet, Span, event, id, interval, verdict};
 
 /// A promise that lives as long as the call's environment.
 type Promise<'env, T> = Result<PromiseRaw<'env, T>>;
@@ -164,15 +164,7 @@ impl Client {
         #[napi(ts_arg_type = "Array<string | null>")] extra: Vec<Option<String>>,
     ) -> Promise<'env, BigInt> {
         let client = self.0.clone();
-        let payload = match (text, payload) {
-            (true, payload) => Payload::Text(payload),
-            (false, Some(json)) => Payload::Json(json),
-            (false, None) => Payload::default(),
-        };
-        let mut event = Event { event_type, payload, ..Event::default() };
-        for (slot, value) in event.extra.iter_mut().zip(extra) {
-            *slot = value;
-        }
+        let event = event(event_type, payload, text, extra);
         promise(env, async move { client.send(&queue, &event).await }, BigInt::from)
     }
 

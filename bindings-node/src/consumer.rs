@@ -7,7 +7,7 @@ use futures_util::future::select;
 use napi::bindgen_prelude::{Int32Array, PromiseRaw};
 use napi::{Env, Result};
 use napi_derive::napi;
-use pgque::{ConsumerOptions, Message, Outcome, Settings, Verdict, runtime};
+use pgque::{ConsumerOptions, Message, Settings, Verdict, runtime};
 use tokio::sync::oneshot;
 
 use crate::client::Client;
@@ -76,10 +76,10 @@ impl Batch {
         Ok(())
     }
 
-    /// Settles a message whose handler failed.
+    /// Settles a message whose handler failed: what is stored with it, and what the log says.
     #[napi(catch_unwind)]
-    pub fn fail(&self, index: u32, error: String) {
-        self.0.settle(index as usize, Outcome::Failed { error });
+    pub fn fail(&self, index: u32, error: String, detail: String) {
+        self.0.fail(index as usize, &error, &detail);
     }
 
     /// Which delivery of a message this is, from 1.

@@ -16,6 +16,7 @@ pub fn to_js(error: pgque::Error) -> Error {
             "hint": error.hint(),
             "constraint": error.constraint(),
             "retriable": error.is_retriable(),
+            "uncertain": error.is_uncertain(),
             "configuredLimit": error.configured_limit(),
         }
     });

@@ -6,6 +6,7 @@ mod error;
 mod foreign;
 mod logging;
 mod message;
+mod producer;
 mod promise;
 mod stats;
 mod ticker;

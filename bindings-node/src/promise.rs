@@ -1,7 +1,8 @@
 //! From a future of the core to a promise.
 
-use std::future::Future;
+use std::future::{Future, ready};
 use std::panic::AssertUnwindSafe;
+use std::task::{Context, Poll, Waker};
 
 use futures_util::FutureExt;
 use napi::bindgen_prelude::{PromiseRaw, ToNapiValue};
@@ -32,6 +33,31 @@ where
         deferred.resolve(move |_| outcome.map(convert).map_err(to_js));
     });
     Ok(PromiseRaw::new(env.raw(), promise.raw()))
+}
+
+/// As [`promise`], for work that counts in the order of the calls: it is begun here and now, as far as it gets without
+/// waiting. The threads of the runtime would begin it in any order.
+pub fn promise_begun<'env, T, V, F>(
+    env: &'env Env,
+    work: impl Future<Output = pgque::Result<T>> + Send + 'static,
+    convert: F,
+) -> Result<PromiseRaw<'env, V>>
+where
+    T: Send + 'static,
+    V: ToNapiValue + 'static,
+    F: FnOnce(T) -> V + Send + 'static,
+{
+    let runtime = runtime::handle().map_err(to_js)?;
+    let mut work = Box::pin(work);
+    let begun = {
+        let _inside = runtime.enter();
+        // Nobody need be woken yet: a task polls it again.
+        work.as_mut().poll(&mut Context::from_waker(Waker::noop()))
+    };
+    match begun {
+        Poll::Ready(outcome) => promise(env, ready(outcome), convert),
+        Poll::Pending => promise(env, work, convert),
+    }
 }
 
 fn panicked() -> Error {

@@ -8,6 +8,7 @@ use pgque::{Settings, TickerOptions};
 use crate::consumer::OptionPair;
 use crate::error::to_js;
 use crate::promise::promise;
+use crate::stats::TickerStats;
 
 #[napi(js_name = "NativeTicker")]
 pub struct Ticker(pgque::Ticker);
@@ -32,6 +33,11 @@ impl Ticker {
     #[napi(catch_unwind)]
     pub fn stop(&self) {
         self.0.stop();
+    }
+
+    #[napi(catch_unwind)]
+    pub fn stats(&self) -> TickerStats {
+        self.0.stats().into()
     }
 }
 

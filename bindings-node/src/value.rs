@@ -3,7 +3,7 @@
 use napi::bindgen_prelude::{BigInt, Buffer, Either, Null, ToNapiValue};
 use napi::{Result, sys};
 use napi_derive::napi;
-use pgque::{Interval, ResultSet, Value, Verdict};
+use pgque::{Event, Interval, Payload, ResultSet, Value, Verdict};
 
 /// Seconds, or PostgreSQL interval text.
 #[napi]
@@ -24,6 +24,20 @@ pub fn verdict(op: &'static str, name: &str, after: Option<Span>, reason: Option
         "dead" => Ok(Verdict::Dead { reason }),
         other => Err(pgque::Error::invalid(op, format!("a verdict is 'ack', 'retry' or 'dead', not '{other}'"))),
     }
+}
+
+/// What is sent. `text` says that the payload is stored as it is; else it is JSON text.
+pub fn event(event_type: Option<String>, payload: Option<String>, text: bool, extra: Vec<Option<String>>) -> Event {
+    let payload = match (text, payload) {
+        (true, payload) => Payload::Text(payload),
+        (false, Some(json)) => Payload::Json(json),
+        (false, None) => Payload::default(),
+    };
+    let mut event = Event { event_type, payload, ..Event::default() };
+    for (slot, value) in event.extra.iter_mut().zip(extra) {
+        *slot = value;
+    }
+    event
 }
 
 /// An id; `lib/arguments.ts` has seen to it that it fits.

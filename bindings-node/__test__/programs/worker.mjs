@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads'
 
-import { connect, Consumer, setLogger } from 'libpgque'
+import { connect, Consumer, Producer, setLogger } from 'libpgque'
 
 const dsn = process.env.PGQUE_TEST_DSN
 const name = `worker_${process.pid}`
@@ -14,6 +14,7 @@ async function inWorker() {
   setLogger(() => {}, 'info')
   const client = await connect(dsn)
   await client.send(workerData.queue, 1)
+  await new Producer(named).send(workerData.queue, 1)
   void new Consumer(named, { queue: workerData.queue, name: 'reader' }).run()
   await sleep(300)
   parentPort.postMessage('waiting')
@@ -38,7 +39,7 @@ async function inMain() {
   console.log('last words')
 }
 
-/** The workers' consumers have let go of their connections. */
+/** The workers' consumers and producers have let go of their connections. */
 async function stopped(client) {
   for (let look = 0; look < 50; look++) {
     const { rows } = await client.execute(
@@ -48,7 +49,7 @@ async function stopped(client) {
     if (rows[0][0] === 0n) return
     await sleep(100)
   }
-  throw new Error('a consumer outlived its thread')
+  throw new Error('a consumer or producer outlived its thread')
 }
 
 await (isMainThread ? inMain() : inWorker())

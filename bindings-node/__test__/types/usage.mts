@@ -9,6 +9,8 @@ import {
   type Message,
   PgqueError,
   PgqueQueueNotFoundError,
+  Producer,
+  type ProducerStats,
   type ResultSet,
   retry,
   setLogger,
@@ -46,6 +48,17 @@ const n: number = await client.transaction(async (same) => {
 const info: ResultSet = await client.queueInfo()
 for (const row of info) void row.queue_name
 const tick: bigint | null = await client.ticker('orders')
+
+const producer = new Producer('postgresql://localhost/db', { linger: 0.001, batchSizeMax: 100 })
+const produced: bigint = await producer.send('orders', { total: 12n }, { type: 'created', extra1: null })
+await producer.flush()
+await producer.close({ deadline: 5 })
+const produceStats: ProducerStats = producer.stats()
+const why: string | null = produceStats.lastError
+// @ts-expect-error no such option
+new Producer('', { lingr: 1 })
+// @ts-expect-error a deadline is a number of seconds
+await producer.close({ deadline: '5 s' })
 
 const consumer = new Consumer('postgresql://localhost/db', { queue: 'orders', name: 'mailer', retryAfter: 5 })
 consumer
@@ -90,7 +103,9 @@ const { status, alive, since, lastError }: Health = whole.health()
 const micros: bigint = since.micros
 void [handled, status.length, alive === true, micros, lastError?.length]
 
-await new Ticker('postgresql://localhost/db', { tickInterval: 0.01 }).run()
+const ticker = new Ticker('postgresql://localhost/db', { tickInterval: 0.01 })
+await ticker.run()
+const ticked: bigint = ticker.stats().since.micros
 setLogger((level, logger, line) => console.log(level, logger, line), 'debug')
 
 const connection = new pg.Client()
@@ -101,6 +116,7 @@ try {
   await client.send('nowhere', 1)
 } catch (error) {
   if (error instanceof PgqueQueueNotFoundError) console.log(error.code, error.sqlstate, error.cause)
-  if (error instanceof PgqueError && error.kind === 'overflow') console.log(error.configuredLimit?.toFixed())
+  if (error instanceof PgqueError && !error.uncertain && error.kind === 'overflow')
+    console.log(error.configuredLimit?.toFixed())
 }
-void [id, ids, length, n, tick]
+void [id, ids, length, n, tick, produced, why, ticked]

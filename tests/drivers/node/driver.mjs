@@ -11,6 +11,7 @@ const clients = new Map()
 const callers = new Map()
 const consumers = new Map()
 const tickers = new Map()
+const producers = new Map()
 
 /** An error of the caller's own connection. */
 class CallerFault extends Error {}
@@ -65,16 +66,29 @@ function cell(value) {
 }
 
 function table(result) {
-  return { columns: result.columns, rows: result.rows.map(cell), rows_affected: result.rowsAffected }
+  return {
+    columns: result.columns,
+    rows: result.rows.map(cell),
+    rows_affected: result.rowsAffected,
+  }
 }
 
 function fault(error) {
   if (error instanceof CallerFault) {
     const { message, code, severity } = error.cause
-    return { kind: 'caller', number: 0, message, sqlstate: severity ? code : null }
+    return {
+      kind: 'caller',
+      number: 0,
+      message,
+      sqlstate: severity ? code : null,
+    }
   }
   if (!(error instanceof pgque.PgqueError))
-    return { kind: 'driver', number: 0, message: String(error?.stack ?? error) }
+    return {
+      kind: 'driver',
+      number: 0,
+      message: String(error?.stack ?? error),
+    }
   return {
     kind: error.kind,
     number: error.number,
@@ -84,6 +98,7 @@ function fault(error) {
     detail: error.detail,
     hint: error.hint,
     retriable: error.retriable,
+    uncertain: error.uncertain,
     configured_limit: error.configuredLimit,
   }
 }
@@ -235,7 +250,10 @@ async function stop(handles, name) {
 
 function consumerStart(request) {
   const options = pick(request.options ?? {}, ...Object.keys(request.options ?? {}))
-  const consumer = new pgque.Consumer(request.dsn, { ...pick(request, 'queue', 'name'), ...options })
+  const consumer = new pgque.Consumer(request.dsn, {
+    ...pick(request, 'queue', 'name'),
+    ...options,
+  })
   const seen = []
   const hooks = []
   const waiting = new Set()
@@ -268,11 +286,10 @@ function consumerStart(request) {
 
 const consumerOf = (request) => known(consumers, request.consumer).runner
 
-function consumerStats(request) {
+/** Counters by the names of the protocol. */
+function counters(stats) {
   const snake = (name) => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)
-  return Object.fromEntries(
-    Object.entries(consumerOf(request).stats()).map(([name, value]) => [snake(name), value]),
-  )
+  return Object.fromEntries(Object.entries(stats).map(([name, value]) => [snake(name), value]))
 }
 
 function consumerHealth(request) {
@@ -303,8 +320,45 @@ function tickerStart(request) {
   tickers.set(request.ticker, background(new pgque.Ticker(request.dsn, options)))
 }
 
+function tickerStats(request) {
+  const { since, ...stats } = known(tickers, request.ticker).runner.stats()
+  return { ...counters(stats), since: String(since.micros) }
+}
+
+// Producers.
+
+const producerOf = (request) => known(producers, request.producer)
+
+function producerStart(request) {
+  const options = pick(request.options ?? {}, ...Object.keys(request.options ?? {}))
+  producers.set(request.producer, new pgque.Producer(request.dsn, options))
+}
+
+/** Each payload by a call of its own, so many of them at once. */
+async function producerSendMany(request) {
+  const producer = producerOf(request)
+  const { queue, payloads, tasks } = request
+  const options = pick(request, 'type')
+  const ids = []
+  let next = 0
+  const task = async () => {
+    while (next < payloads.length) {
+      const index = next++
+      ids[index] = String(await producer.send(queue, payloads[index], options))
+    }
+  }
+  await Promise.all(Array.from({ length: tasks }, task))
+  return ids
+}
+
+function producerStats(request) {
+  const { lastError, ...stats } = producerOf(request).stats()
+  return counters(stats)
+}
+
 // Operations.
 
+const sendOptions = (request) => pick(request, 'type', 'extra1', 'extra2', 'extra3', 'extra4')
 const nothing = async (promise) => {
   await promise
   return null
@@ -323,7 +377,11 @@ function verdict({ msg_id, verdict, ...rest }) {
 }
 
 const OPERATIONS = {
-  hello: async () => ({ language: 'node', version: pgque.VERSION, operations: Object.keys(OPERATIONS) }),
+  hello: async () => ({
+    language: 'node',
+    version: pgque.VERSION,
+    operations: Object.keys(OPERATIONS),
+  }),
   connect: async (r) => {
     clients.set(r.client, await pgque.connect(r.dsn, pick(r, 'autocommit')))
     return null
@@ -343,13 +401,15 @@ const OPERATIONS = {
   },
   capabilities: async (r) => {
     const { serverVersion, finish, tickerPending, pages } = await clientOf(r).capabilities()
-    return { server_version: serverVersion, finish, ticker_pending: tickerPending, pages }
+    return {
+      server_version: serverVersion,
+      finish,
+      ticker_pending: tickerPending,
+      pages,
+    }
   },
   version: (r) => clientOf(r).version(),
-  send: (r) => {
-    const options = pick(r, 'type', 'extra1', 'extra2', 'extra3', 'extra4')
-    return id(clientOf(r).send(r.queue, payload(r), options))
-  },
+  send: (r) => id(clientOf(r).send(r.queue, payload(r), sendOptions(r))),
   send_batch: async (r) => {
     const payloads = 'texts' in r ? r.texts.map(pgque.text) : r.payloads
     return (await clientOf(r).sendBatch(r.queue, r.type, payloads)).map(String)
@@ -392,7 +452,7 @@ const OPERATIONS = {
   dlq_purge: (r) => clientOf(r).dlqPurge(r.queue, pick(r, 'older_than')),
   consumer_start: async (r) => nothing(consumerStart(r)),
   consumer_seen: (r) => consumerSeen(r),
-  consumer_stats: async (r) => consumerStats(r),
+  consumer_stats: async (r) => counters(consumerOf(r).stats()),
   consumer_health: async (r) => consumerHealth(r),
   consumer_hooks: async (r) => known(consumers, r.consumer).hooks,
   consumer_ask_stop: async (r) => {
@@ -401,7 +461,14 @@ const OPERATIONS = {
   },
   consumer_stop: (r) => nothing(stop(consumers, r.consumer)),
   ticker_start: async (r) => nothing(tickerStart(r)),
+  ticker_stats: async (r) => tickerStats(r),
   ticker_stop: (r) => nothing(stop(tickers, r.ticker)),
+  producer_start: async (r) => nothing(producerStart(r)),
+  producer_send: (r) => id(producerOf(r).send(r.queue, payload(r), sendOptions(r))),
+  producer_send_many: (r) => producerSendMany(r),
+  producer_flush: (r) => nothing(producerOf(r).flush()),
+  producer_close: (r) => nothing(producerOf(r).close(pick(r, 'deadline'))),
+  producer_stats: async (r) => producerStats(r),
 }
 
 async function answer(request) {
