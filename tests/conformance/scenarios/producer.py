@@ -90,7 +90,7 @@ def a_producer_survives_its_connection(env: Env) -> None:
 @scenario
 def wrong_producer_options_are_refused(env: Env) -> None:
     """An unknown option, or one out of range, is `configuration` at once."""
-    for options in ({"batch_size_max": 0}, {"linger": -1}, {"nonsense": 1}):
+    for options in ({"batch_size_max": 0}, {"linger": -1}, {"queue_size_max": 0}):
         refused(lambda o=options: env.driver.producer(env.dsn, **o), "configuration")
 
 
