@@ -66,29 +66,16 @@ function cell(value) {
 }
 
 function table(result) {
-  return {
-    columns: result.columns,
-    rows: result.rows.map(cell),
-    rows_affected: result.rowsAffected,
-  }
+  return { columns: result.columns, rows: result.rows.map(cell), rows_affected: result.rowsAffected }
 }
 
 function fault(error) {
   if (error instanceof CallerFault) {
     const { message, code, severity } = error.cause
-    return {
-      kind: 'caller',
-      number: 0,
-      message,
-      sqlstate: severity ? code : null,
-    }
+    return { kind: 'caller', number: 0, message, sqlstate: severity ? code : null }
   }
   if (!(error instanceof pgque.PgqueError))
-    return {
-      kind: 'driver',
-      number: 0,
-      message: String(error?.stack ?? error),
-    }
+    return { kind: 'driver', number: 0, message: String(error?.stack ?? error) }
   return {
     kind: error.kind,
     number: error.number,
@@ -250,10 +237,7 @@ async function stop(handles, name) {
 
 function consumerStart(request) {
   const options = pick(request.options ?? {}, ...Object.keys(request.options ?? {}))
-  const consumer = new pgque.Consumer(request.dsn, {
-    ...pick(request, 'queue', 'name'),
-    ...options,
-  })
+  const consumer = new pgque.Consumer(request.dsn, { ...pick(request, 'queue', 'name'), ...options })
   const seen = []
   const hooks = []
   const waiting = new Set()
@@ -377,11 +361,7 @@ function verdict({ msg_id, verdict, ...rest }) {
 }
 
 const OPERATIONS = {
-  hello: async () => ({
-    language: 'node',
-    version: pgque.VERSION,
-    operations: Object.keys(OPERATIONS),
-  }),
+  hello: async () => ({ language: 'node', version: pgque.VERSION, operations: Object.keys(OPERATIONS) }),
   connect: async (r) => {
     clients.set(r.client, await pgque.connect(r.dsn, pick(r, 'autocommit')))
     return null
@@ -401,12 +381,7 @@ const OPERATIONS = {
   },
   capabilities: async (r) => {
     const { serverVersion, finish, tickerPending, pages } = await clientOf(r).capabilities()
-    return {
-      server_version: serverVersion,
-      finish,
-      ticker_pending: tickerPending,
-      pages,
-    }
+    return { server_version: serverVersion, finish, ticker_pending: tickerPending, pages }
   },
   version: (r) => clientOf(r).version(),
   send: (r) => id(clientOf(r).send(r.queue, payload(r), sendOptions(r))),
