@@ -99,7 +99,7 @@ pub fn each_option(options: &Bound<'_, PyDict>, mut set: impl FnMut(&str, &str) 
     Ok(())
 }
 
-pub fn option_text(value: &Bound<'_, PyAny>) -> PyResult<String> {
+fn option_text(value: &Bound<'_, PyAny>) -> PyResult<String> {
     // Before numbers, for to Python it is one.
     if let Ok(flag) = value.cast::<PyBool>() {
         return Ok(flag.is_true().to_string());

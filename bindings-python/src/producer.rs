@@ -7,7 +7,7 @@ use pgque::{ProducerOptions, Settings};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
-use crate::consumer::option_text;
+use crate::consumer::each_option;
 use crate::error::to_py;
 use crate::payload;
 use crate::value::counters;
@@ -35,35 +35,14 @@ pub struct Producer(pgque::Producer);
 #[pymethods]
 impl Producer {
     #[new]
-    #[pyo3(signature = (
-        dsn, *, linger=None, batch_size_max=None, batch_bytes_max=None, queue_size_max=None, queue_bytes_max=None,
-        send_timeout=None
-    ))]
-    fn new(
-        dsn: &str,
-        linger: Option<Bound<'_, PyAny>>,
-        batch_size_max: Option<Bound<'_, PyAny>>,
-        batch_bytes_max: Option<Bound<'_, PyAny>>,
-        queue_size_max: Option<Bound<'_, PyAny>>,
-        queue_bytes_max: Option<Bound<'_, PyAny>>,
-        send_timeout: Option<Bound<'_, PyAny>>,
-    ) -> PyResult<Producer> {
-        let mut options = ProducerOptions::default();
-        let given = [
-            ("linger", linger),
-            ("batch_size_max", batch_size_max),
-            ("batch_bytes_max", batch_bytes_max),
-            ("queue_size_max", queue_size_max),
-            ("queue_bytes_max", queue_bytes_max),
-            ("send_timeout", send_timeout),
-        ];
-        for (name, value) in given {
-            if let Some(value) = value {
-                options.set(name, &option_text(&value)?).map_err(to_py)?;
-            }
+    #[pyo3(signature = (dsn, **options))]
+    fn new(dsn: &str, options: Option<&Bound<'_, PyDict>>) -> PyResult<Producer> {
+        let mut set = ProducerOptions::default();
+        if let Some(options) = options {
+            each_option(options, |name, value| set.set(name, value))?;
         }
         let settings = Settings::parse(dsn).map_err(to_py)?;
-        pgque::Producer::new(settings, options).map(Producer).map_err(to_py)
+        pgque::Producer::new(settings, set).map(Producer).map_err(to_py)
     }
 
     /// Send one event, wait until it is stored, and give its id. The arguments are those of `PgqueClient.send`.

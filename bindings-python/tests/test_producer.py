@@ -161,7 +161,7 @@ def test_options_are_the_cores(dsn, options):
     with pytest.raises(pgque.PgqueConfigurationError, match=name):
         pgque.Producer(dsn, **options)
     pgque.Producer(dsn, linger=timedelta(milliseconds=1), batch_size_max=None)
-    with pytest.raises(TypeError, match="lingr"):
+    with pytest.raises(pgque.PgqueConfigurationError, match="lingr"):
         pgque.Producer(dsn, lingr=1)
 
 
