@@ -31,6 +31,7 @@ test('every operation of the list is there', () => {
     client: esm.Client.prototype,
     consumer: esm.Consumer.prototype,
     ticker: esm.Ticker.prototype,
+    producer: esm.Producer.prototype,
   }
   const groups = [...list.matchAll(/on = "(\w+)"\n.*\nnames = \[([^\]]*)\]/g)]
   assert.ok(groups.length >= 9)
