@@ -10,6 +10,8 @@ use crate::policy::ends_loop;
 
 /// A pause of this length is sleep: the producers are asked to ring when something is sent.
 const SLEEP_FROM: Duration = Duration::from_millis(100);
+/// So long after an event the ticker does not slow down.
+const BUSY_AFTER_EVENT: Duration = Duration::from_millis(500);
 /// The longest pause where nobody rings.
 const UNATTENDED_MAX: Duration = Duration::from_millis(250);
 /// How long the producers go on ringing if this ticker dies asleep.
@@ -69,6 +71,10 @@ pub(super) struct Leader<'a> {
     client: Client,
     patience: &'a mut Patience,
     pause: Duration,
+    /// When the newest round began: the ticks are so far apart, however long one takes.
+    round_at: Instant,
+    /// Events are about until then: steady producers must not find the ticker slowed down between two of them.
+    busy_until: Instant,
     bell: Bell,
     rang: bool,
     /// The engine tells of new events; else the ticks that its queues' settings ask for are all there is.
@@ -97,6 +103,8 @@ impl<'a> Leader<'a> {
             client,
             patience,
             pause,
+            round_at: now,
+            busy_until: now,
             bell,
             rang,
             sees_events,
@@ -116,12 +124,17 @@ impl<'a> Leader<'a> {
 
     /// Everything that is due. Each step is a transaction of its own, as the snapshot rule of the engine wants.
     pub async fn round(&mut self) -> Result<()> {
+        self.round_at = Instant::now();
         let events = self.tick_pending().await? | self.tick_own().await? | self.retry().await?;
         self.maintain().await?;
         let options = &self.shared.options;
         if events || std::mem::take(&mut self.rang) {
             self.pause = options.tick_interval;
+            self.busy_until = self.round_at + BUSY_AFTER_EVENT;
             return self.silence().await;
+        }
+        if self.round_at < self.busy_until {
+            return Ok(());
         }
         let longest = match self.bell {
             Bell::None => UNATTENDED_MAX.min(options.tick_interval_max),
@@ -198,7 +211,9 @@ impl<'a> Leader<'a> {
         let until_retry = self.retry_at.map(|at| at.saturating_duration_since(Instant::now()));
         let pause = until_retry.map_or(self.pause, |left| left.min(self.pause));
         if self.pause < SLEEP_FROM || matches!(self.bell, Bell::None) {
-            tokio::time::sleep(pause).await;
+            // A round that takes as long as the pause must not become a busy loop.
+            let next = (self.round_at + pause).max(Instant::now() + pause / 4);
+            tokio::time::sleep_until(next.into()).await;
             return Ok(());
         }
         match self.set_bell().await? {
