@@ -22,15 +22,15 @@ export type Handler = (message: Message, client?: Client) => unknown
 
 /**
  * Handles a batch, or a page of a large one; may be async. It answers a verdict for each message: an array by position,
- * or a Map by message or `msgId`, where `true` means done; or one verdict for all. A message without a verdict has
- * failed. If it throws, all have.
+ * or a Map by message or `msgId`, where `true` means done. A message without a verdict has failed. If it throws, all
+ * have, or what it throws is the verdict on all.
  */
 export type BatchHandler = (messages: Message[], client?: Client) => BatchAnswer | Promise<BatchAnswer>
 
 /** What becomes of a message of a batch; nothing means that it failed. */
 export type BatchVerdict = Verdict | boolean | null | undefined
 export type BatchAnswer =
-  readonly BatchVerdict[] | ReadonlyMap<bigint, BatchVerdict> | ReadonlyMap<Message, BatchVerdict> | Verdict
+  readonly BatchVerdict[] | ReadonlyMap<bigint, BatchVerdict> | ReadonlyMap<Message, BatchVerdict>
 
 /**
  * Decides on a failure; may be async. Gets the number of the attempt, from 1, and what was thrown. A delay or a
