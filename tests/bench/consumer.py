@@ -59,7 +59,7 @@ class Bench:
         return cursor.fetchall() if cursor.description else []
 
     def queue(self) -> None:
-        if self.sql("select from pgque.queue where queue_name = 'bench'"):
+        if self.sql("select 1 from pgque.queue where queue_name = 'bench'"):
             self.sql("select pgque.drop_queue('bench', true)")
         self.sql("select pgque.create_queue('bench'), pgque.subscribe('bench', 'reader')")
 

@@ -85,7 +85,9 @@ const whole = new Consumer('', {
 whole
   .onBatch((all) => all.map((message, i) => (message.type === 'a' ? retry() : i % 2 === 0)))
   .onBatch(async (all) => new Map(all.map((message) => [message.msgId, true])))
-  .onBatch(async () => dead('all of them'))
+  .onBatch(async () => {
+    throw dead('all of them')
+  })
   .onFailure((attempt, error) => (error instanceof TypeError ? dead() : 2 ** attempt))
   .onFailure(async () => '5 minutes')
   .onFailure((attempt) => console.log(attempt))
