@@ -22,6 +22,9 @@ mod value;
 
 #[cfg(feature = "cli")]
 pub mod cli;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 
 pub use client::{
     BATCH_HANDLING_DEFAULT, Capabilities, Client, DLQ_LIMIT_DEFAULT, DLQ_OLDER_THAN_DEFAULT, Interval,

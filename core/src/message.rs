@@ -2,6 +2,8 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use tokio_postgres::types::{FromSql, Type};
+
 use crate::error::{Error, Kind, Result};
 use crate::executor::Rows;
 
@@ -144,21 +146,29 @@ impl Rows {
     }
 }
 
+/// A row in the binary form. A trait, for nobody but the driver can make one of its rows.
+trait Cells {
+    fn cell<'a, T: FromSql<'a>>(&'a self, column: usize) -> Result<T>;
+}
+
+impl Cells for tokio_postgres::Row {
+    fn cell<'a, T: FromSql<'a>>(&'a self, column: usize) -> Result<T> {
+        self.try_get(column).map_err(undecodable)
+    }
+}
+
 /// Decodes a row of `receive` in the binary form.
-fn binary_message(row: &tokio_postgres::Row) -> Result<Message> {
-    let decode = || -> Result<Message, tokio_postgres::Error> {
-        let created_at: MicrosFrom2000 = row.try_get(5)?;
-        Ok(Message {
-            msg_id: row.try_get(0)?,
-            batch_id: row.try_get(1)?,
-            event_type: row.try_get(2)?,
-            payload: row.try_get(3)?,
-            retry_count: row.try_get(4)?,
-            created_at: Timestamp(created_at.0 + EPOCH_2000_MICROS),
-            extra: [row.try_get(6)?, row.try_get(7)?, row.try_get(8)?, row.try_get(9)?],
-        })
-    };
-    decode().map_err(undecodable)
+fn binary_message(row: &impl Cells) -> Result<Message> {
+    let created_at: MicrosFrom2000 = row.cell(5)?;
+    Ok(Message {
+        msg_id: row.cell(0)?,
+        batch_id: row.cell(1)?,
+        event_type: row.cell(2)?,
+        payload: row.cell(3)?,
+        retry_count: row.cell(4)?,
+        created_at: Timestamp(created_at.0.saturating_add(EPOCH_2000_MICROS)),
+        extra: [row.cell(6)?, row.cell(7)?, row.cell(8)?, row.cell(9)?],
+    })
 }
 
 /// PostgreSQL counts from 2000-01-01.
@@ -166,11 +176,8 @@ pub(crate) const EPOCH_2000_MICROS: i64 = 946_684_800_000_000;
 
 pub(crate) struct MicrosFrom2000(pub(crate) i64);
 
-impl<'a> tokio_postgres::types::FromSql<'a> for MicrosFrom2000 {
-    fn from_sql(
-        _: &tokio_postgres::types::Type,
-        raw: &'a [u8],
-    ) -> Result<Self, Box<dyn std::error::Error + Sync + Send>> {
+impl<'a> FromSql<'a> for MicrosFrom2000 {
+    fn from_sql(_: &Type, raw: &'a [u8]) -> Result<Self, Box<dyn std::error::Error + Sync + Send>> {
         postgres_protocol::types::timestamp_from_sql(raw).map(MicrosFrom2000)
     }
 
@@ -179,4 +186,47 @@ impl<'a> tokio_postgres::types::FromSql<'a> for MicrosFrom2000 {
 
 fn undecodable(why: impl std::fmt::Display) -> Error {
     Error::new(Kind::Internal, "decode", format!("unexpected answer from the server: {why}"))
+}
+
+/// A row of `receive` as it came, by the columns' own types.
+#[cfg(any(test, feature = "fuzzing"))]
+struct Raw<'a>(&'a [Option<&'a [u8]>]);
+
+#[cfg(any(test, feature = "fuzzing"))]
+impl Cells for Raw<'_> {
+    fn cell<'a, T: FromSql<'a>>(&'a self, column: usize) -> Result<T> {
+        const NUMBERS: [(usize, Type); 4] = [(0, Type::INT8), (1, Type::INT8), (4, Type::INT4), (5, Type::TIMESTAMPTZ)];
+        let found = NUMBERS.into_iter().find(|(at, _)| *at == column);
+        let raw = *self.0.get(column).ok_or_else(|| undecodable("a column is missing"))?;
+        T::from_sql_nullable(&found.map_or(Type::TEXT, |(_, t)| t), raw).map_err(undecodable)
+    }
+}
+
+/// For `core/fuzz`.
+#[cfg(feature = "fuzzing")]
+pub fn binary_message_of(cells: &[Option<&[u8]>]) -> Result<Message> {
+    binary_message(&Raw(cells))
+}
+
+/// For `core/fuzz`: a row in the text form.
+#[cfg(feature = "fuzzing")]
+pub fn text_message_of(cells: Vec<Option<String>>) -> Result<Message> {
+    Rows::Text(vec![cells]).text_message(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(created_at: i64) -> Result<Message> {
+        let (one, created_at) = (1i64.to_be_bytes(), created_at.to_be_bytes());
+        let text = Some(&b"x"[..]);
+        binary_message(&Raw(&[Some(&one), Some(&one), text, None, None, Some(&created_at), text, None, None, None]))
+    }
+
+    #[test]
+    fn a_time_that_is_infinite_is_the_last_there_is() {
+        assert_eq!(row(i64::MAX).unwrap().created_at, Timestamp(i64::MAX));
+        assert_eq!(row(0).unwrap().created_at, Timestamp(EPOCH_2000_MICROS));
+    }
 }

@@ -226,6 +226,10 @@ fn array(member: &Type, raw: &[u8]) -> Result<Value, Box<dyn StdError + Sync + S
     if array.dimensions().count()? > 1 {
         return Err("array of several dimensions".into());
     }
+    // Each takes at least its length. The driver makes room for as many as are announced, be it without end.
+    if array.values().size_hint().0 > raw.len() / size_of::<i32>() {
+        return Err("array with fewer values than announced".into());
+    }
     let item = |raw: Option<&[u8]>| raw.map_or(Ok(Value::Null), |raw| decode(member, raw));
     Ok(Value::Array(array.values().map(item).collect()?))
 }
@@ -247,6 +251,9 @@ fn numeric(raw: &[u8]) -> Result<String, Box<dyn StdError + Sync + Send>> {
         0xF000 => return Ok("-Infinity".into()),
         _ => {}
     }
+    if digits.iter().any(|digit| !(0..10_000).contains(digit)) {
+        return Err("a digit of a numeric out of range".into());
+    }
     let (weight, scale) = (i32::from(*weight), *scale as u16 as usize);
     let digit = |at: i32| usize::try_from(at).ok().and_then(|i| digits.get(i)).copied().unwrap_or(0);
     let whole: String = (0..=weight.max(0)).map(|i| format!("{:04}", if weight < 0 { 0 } else { digit(i) })).collect();
@@ -262,6 +269,39 @@ fn numeric(raw: &[u8]) -> Result<String, Box<dyn StdError + Sync + Send>> {
         0 => format!("{sign}{whole}"),
         _ => format!("{sign}{whole}.{fraction}"),
     })
+}
+
+/// A cell of one of the types that are decoded, by its number, for `core/fuzz`.
+#[cfg(feature = "fuzzing")]
+pub fn decode_as(number: usize, raw: &[u8]) -> Result<Value, Box<dyn StdError + Sync + Send>> {
+    let named = |kind| Type::new("t".into(), 100_000, kind, "public".into());
+    let types = [
+        Type::BOOL,
+        Type::INT2,
+        Type::INT4,
+        Type::INT8,
+        Type::OID,
+        Type::FLOAT4,
+        Type::FLOAT8,
+        Type::TEXT,
+        Type::JSON,
+        Type::JSONB,
+        Type::BYTEA,
+        Type::TIMESTAMPTZ,
+        Type::UUID,
+        Type::NUMERIC,
+        Type::VOID,
+        Type::BOOL_ARRAY,
+        Type::INT8_ARRAY,
+        Type::TEXT_ARRAY,
+        Type::JSONB_ARRAY,
+        Type::NUMERIC_ARRAY,
+        Type::POINT,
+        named(TypeKind::Enum(vec!["a".into()])),
+        named(TypeKind::Domain(Type::NUMERIC)),
+        named(TypeKind::Domain(Type::TEXT_ARRAY)),
+    ];
+    decode(&types[number % types.len()], raw)
 }
 
 #[cfg(test)]
@@ -286,5 +326,17 @@ mod tests {
         ] {
             assert_eq!(numeric(&raw).unwrap(), text);
         }
+    }
+
+    #[test]
+    fn what_no_server_sends_is_refused() {
+        for digit in [-1, 10_000] {
+            numeric(&wire(0, 0, 4, &[digit])).unwrap_err();
+        }
+        // One dimension, no NULL, the type of its values, a length without end, and no value.
+        let words = [1, 0, Type::INT8.oid() as i32, i32::MAX, 1];
+        let endless: Vec<u8> = words.iter().flat_map(|w| w.to_be_bytes()).collect();
+        let error = decode(&Type::INT8_ARRAY, &endless).unwrap_err();
+        assert!(error.to_string().contains("announced"), "{error}");
     }
 }

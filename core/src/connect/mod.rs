@@ -14,3 +14,5 @@ mod wire;
 pub use connection::{Connection, TransactionStatus};
 pub use session::Notification;
 pub use settings::Settings;
+#[cfg(feature = "fuzzing")]
+pub use settings::fuzzing::{password_file, service_file};

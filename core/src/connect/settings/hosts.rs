@@ -83,6 +83,10 @@ fn place(name: Option<String>, address: Option<String>, port: u16) -> Result<Pla
     }
     Ok(match name {
         Some(folder) if folder.starts_with(['/', '@']) => Place::Unix(folder),
+        // Not the name: it may be the end of a password.
+        Some(name) if name.contains('@') => {
+            return Err(wrong("host must not contain \"@\"; in a URI, write %40 for one in the password".into()));
+        }
         Some(name) => Place::Tcp { name: Some(name), address: None },
         None => default_place(port),
     })
@@ -103,7 +107,10 @@ fn port(text: &str) -> Result<u16> {
         "" => Ok(PORT_DEFAULT),
         text => match text.parse() {
             Ok(port) if port > 0 => Ok(port),
-            _ => Err(wrong(format!("port must be a number from 1 to 65535, got \"{text}\""))),
+            // Not the text: where a password in a URI holds a "/", its beginning is what stands here.
+            _ => Err(wrong(
+                "port must be a number from 1 to 65535; in a URI, write %2F for a \"/\" in the password".into(),
+            )),
         },
     }
 }

@@ -1,6 +1,8 @@
 //! Connection settings, as libpq reads them: connection string, service file, environment, defaults, in this order.
 
 mod environment;
+#[cfg(feature = "fuzzing")]
+pub(super) mod fuzzing;
 mod hosts;
 mod parameters;
 mod pgpass;
@@ -100,7 +102,10 @@ mod tests {
             let settings = Settings::parse_alone(dsn).unwrap();
             assert!(!format!("{settings:?} {:?}", settings.server).contains("s3cret"));
         }
-        for dsn in ["postgresql://u:s3cret%@h/d", "s3cret", "host=h password='s3cret", "scram_client_key=s3cret"] {
+        let unreadable = ["postgresql://u:s3cret%@h/d", "s3cret", "host=h password='s3cret", "scram_client_key=s3cret"];
+        let not_encoded =
+            ["postgresql://u:s3cret/@h/d", "postgresql://u:p@s3cret@h/d", "postgresql://h/d?password=p&s3cret"];
+        for dsn in unreadable.into_iter().chain(not_encoded) {
             let error = Settings::parse_alone(dsn).unwrap_err();
             assert!(!format!("{error:?}").contains("s3cret"), "{error:?}");
         }

@@ -27,7 +27,11 @@ pub(super) fn find(file: &Path, login: &Login<'_>) -> Option<Secret> {
         return None;
     }
     let text = fs::read(file).ok()?;
-    String::from_utf8_lossy(&text).lines().find_map(|line| password(line, login)).map(Secret::new)
+    first(&String::from_utf8_lossy(&text), login)
+}
+
+pub(super) fn first(text: &str, login: &Login<'_>) -> Option<Secret> {
+    text.lines().find_map(|line| password(line, login)).map(Secret::new)
 }
 
 #[cfg(unix)]

@@ -42,7 +42,7 @@ fn files(environment: &Environment) -> Vec<(PathBuf, bool)> {
 }
 
 /// Adds the group's parameters; false if the file has no such group.
-fn add_group(values: &mut Values, text: &str, service: &str, file: &Path) -> Result<bool> {
+pub(super) fn add_group(values: &mut Values, text: &str, service: &str, file: &Path) -> Result<bool> {
     let mut found = false;
     for (number, line) in text.lines().enumerate() {
         let line = line.trim();

@@ -114,7 +114,8 @@ fn uri_parameters(values: &mut Values, query: &str) -> Result<()> {
         let (keyword, value) = match parameter.split_once('=') {
             Some((keyword, value)) if !value.contains('=') => (keyword, value),
             Some((keyword, _)) => return Err(wrong(format!("a second \"=\" in URI parameter \"{keyword}\""))),
-            None => return Err(wrong(format!("missing \"=\" in URI parameter \"{parameter}\""))),
+            // Not the word itself: behind a "&" that was to be %26 it is part of a value.
+            None => return Err(wrong("missing \"=\" in a URI parameter; write keyword=value, %26 for a \"&\"".into())),
         };
         let (keyword, value) = (decoded(keyword)?, decoded(value)?);
         // As JDBC writes it.
