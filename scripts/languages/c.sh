@@ -33,7 +33,10 @@ build_c() {
 
 test_c() {
     cargo test --locked --package pgque-c "$@"
-    (($#)) || make --directory bindings-c TARGET="$TARGET/debug" check
+    (($#)) || {
+        make --directory bindings-c TARGET="$TARGET/debug" check
+        .venv/bin/python tests/connection/secrets.py c
+    }
 }
 
 generated_c() { printf '%s\n' bindings-c/include/pgque.h bindings-c/symbols.txt; }

@@ -48,4 +48,7 @@ build_modules() {
     (cd tests/drivers/go && go build -o driver .)
 }
 
-test_go() { (cd bindings-c/go && go test -v -count=1 "$@" ./...); }
+test_go() {
+    (cd bindings-c/go && go test -v -count=1 "$@" ./...)
+    (($#)) || .venv/bin/python tests/connection/secrets.py go
+}

@@ -21,7 +21,10 @@ build_node() {
     npm run --prefix bindings-node build
 }
 
-test_node() { npm test --prefix bindings-node -- "$@"; }
+test_node() {
+    npm test --prefix bindings-node -- "$@"
+    (($#)) || .venv/bin/python tests/connection/secrets.py node
+}
 
 lint_node() { (cd bindings-node && npm exec --no -- tsc --noEmit --project tsconfig.json); }
 

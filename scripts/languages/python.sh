@@ -19,7 +19,10 @@ build_python() {
     maturin develop --quiet --locked --manifest-path bindings-python/Cargo.toml
 }
 
-test_python() { (cd bindings-python && python -m pytest --quiet "$@"); }
+test_python() {
+    (cd bindings-python && python -m pytest --quiet "$@")
+    (($#)) || python tests/connection/secrets.py python
+}
 
 lint_python() {
     need ruff

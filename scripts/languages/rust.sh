@@ -26,6 +26,7 @@ test_rest_of_rust() {
     # Each connection string through this library and through libpq.
     .venv/bin/python tests/connection/run.py
     .venv/bin/python tests/connection/failover.py
+    .venv/bin/python tests/connection/secrets.py rust
     # What holds for every language also behind a pooler that shares sessions out.
     .venv/bin/python tests/connection/pooler.py .venv/bin/python tests/conformance/run.py --language rust
 }

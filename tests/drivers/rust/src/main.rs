@@ -7,6 +7,7 @@ mod calls;
 mod consumer;
 mod json;
 mod producer;
+mod trace;
 
 use std::io::{BufRead, Write};
 
@@ -40,6 +41,7 @@ impl From<tokio_postgres::Error> for Fault {
 }
 
 fn main() -> std::io::Result<()> {
+    trace::install();
     let mut driver = Driver::default();
     let mut out = std::io::stdout().lock();
     for line in std::io::stdin().lock().lines() {
