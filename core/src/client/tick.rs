@@ -21,9 +21,6 @@ const MAINT_ROTATE_TABLES_STEP2: &str = "select (pgque.maint_rotate_tables_step2
      (select count(*) from pgque.queue where queue_switch_step2 is null))::text";
 // A session lock of the leader's: the key is the engine's schema, so that each database elects its own.
 const TRY_LEAD: &str = "select pg_try_advisory_lock('pgque'::regnamespace::oid::integer, 1)::integer::text";
-// A leader whose machine or network vanished would hold its lock until the server notices, by default in two hours.
-const GUARD_LEADERSHIP: &str = "select set_config('tcp_keepalives_idle', '5', false), \
-     set_config('tcp_keepalives_interval', '2', false), set_config('tcp_keepalives_count', '3', false)";
 
 /// Where producers ring for a sleeping ticker.
 const BELL: &str = "pgque_ticker";
@@ -104,11 +101,6 @@ impl Client {
     /// The second half of a rotation, which has to be a later transaction than the first; of how many queues.
     pub(crate) async fn maint_rotate_tables_step2(&self) -> Result<i64> {
         self.number("maint_rotate_tables_step2", MAINT_ROTATE_TABLES_STEP2, vec![]).await
-    }
-
-    /// Has the server notice soon if this side vanishes without a word.
-    pub(crate) async fn guard_leadership(&self) -> Result<()> {
-        self.run("try_lead", GUARD_LEADERSHIP, vec![]).await.map(drop)
     }
 
     /// Tries to become the one ticker of this database; held until the connection ends.

@@ -111,7 +111,6 @@ impl Ticker {
 
     /// Waits until no other ticker works.
     async fn stand_by(&self, client: &Client, patience: &mut Patience) -> Result<()> {
-        within(patience, client.guard_leadership()).await?;
         let mut told = false;
         while !within(patience, client.try_lead()).await? {
             if !std::mem::replace(&mut told, true) {
