@@ -44,6 +44,7 @@ CALLED = "every_operation_is_called"
 # What holds state of a session, is about the server's own answers to a login, or kills sessions and logs in at once
 # (the pooler passes the loss on to the next login), has no place behind a pooler.
 NOT_POOLED = {
+    "a_producer_survives_its_connection",
     "a_consumer_may_listen_elsewhere",
     "queue_names_of_every_kind",
     "notifications_arrive",
