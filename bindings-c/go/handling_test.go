@@ -155,7 +155,7 @@ func TestOptionsDecideWithoutAVerdict(t *testing.T) {
 	client := connect(t)
 	name := sent(t, client, 2)
 	consumer := mail(t, name)
-	calls := 0
+	calls, handled := 0, 0
 	consumer.OnFailure(func(_ int64, err error) error {
 		if calls++; calls == 1 {
 			panic("on purpose")
@@ -163,7 +163,10 @@ func TestOptionsDecideWithoutAVerdict(t *testing.T) {
 		return err
 	})
 	ok(t, consumer.On("*", func(context.Context, *pgque.Message) error {
-		consumer.Stop()
+		// Once: a second stop would not wait for this handler.
+		if handled++; handled == 2 {
+			consumer.Stop()
+		}
 		return errors.New("failed")
 	}))
 	ok(t, consumer.Run(ctx))
