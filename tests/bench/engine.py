@@ -146,10 +146,8 @@ class Bench:
             return lambda: self.ask("select public.repeat_call(%s, %s)", call, count)
 
         competitors = {
-            "ours": loop("""perform pgque.send('send', '{"a":1}'::jsonb)"""),
-            "with a type, as text": loop(
-                """perform pgque.send('send', 'default', '{"a":1}'::text)"""
-            ),
+            "ours": loop("""perform pgque.send('send', 'default', '{"a":1}'::text)"""),
+            "as jsonb": loop("""perform pgque.send('send', '{"a":1}'::jsonb)"""),
             "plain INSERT": loop(PLAIN),
         }
         if self.peer:
