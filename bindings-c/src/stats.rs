@@ -3,8 +3,6 @@
 use std::ffi::{CString, c_char};
 use std::ptr;
 
-use pgque::TickerState;
-
 use crate::consumer::pgque_consumer;
 use crate::error::pgque_error;
 use crate::ffi::{c_string, door, put, put_sized};
@@ -105,7 +103,7 @@ impl From<pgque::TickerStats> for pgque_health {
     fn from(stats: pgque::TickerStats) -> pgque_health {
         pgque_health {
             status: c_string(stats.state.name()),
-            alive: matches!(stats.state, TickerState::Standby | TickerState::Leading),
+            alive: stats.state.is_alive(),
             since_us: stats.since.as_unix_micros(),
             last_error: stats.last_error.as_deref().map(c_string),
             last_error_at_us: None,

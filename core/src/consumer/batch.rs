@@ -336,18 +336,22 @@ fn is_possible(after: &Interval, logger: &str) -> bool {
         .is_ok()
 }
 
-/// The consumer's own delay in place of every interval text of the handlers'; `None` if there is none.
-pub(super) fn without_text_delays(mut routed: Vec<Routing>, retry_after: &Interval) -> Option<Vec<Routing>> {
-    let mut replaced = false;
-    for routing in &mut routed {
-        if let Some(after @ Interval::Text(_)) = &mut routing.after
-            && after != retry_after
-        {
-            *after = retry_after.clone();
-            replaced = true;
-        }
+/// Whether handlers gave interval text of their own, which only the server can read.
+pub(super) fn has_text_delays(routed: &[Routing], retry_after: &Interval) -> bool {
+    routed.iter().any(|routing| is_foreign_text(routing, retry_after))
+}
+
+/// The consumer's own delay in place of every interval text of the handlers'.
+pub(super) fn without_text_delays(routed: &[Routing], retry_after: &Interval) -> Vec<Routing> {
+    let mut routed = routed.to_vec();
+    for routing in routed.iter_mut().filter(|routing| is_foreign_text(routing, retry_after)) {
+        routing.after = Some(retry_after.clone());
     }
-    replaced.then_some(routed)
+    routed
+}
+
+fn is_foreign_text(routing: &Routing, retry_after: &Interval) -> bool {
+    matches!(&routing.after, Some(after @ Interval::Text(_)) if after != retry_after)
 }
 
 #[cfg(test)]

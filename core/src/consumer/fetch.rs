@@ -195,18 +195,17 @@ impl Consumer {
 
     /// Of several consumers of one name, one works. Waits until this is the one; false if the limit came first.
     async fn has_turn(&self, work: &mut Work, client: &Client, limit: Option<Instant>) -> Result<bool> {
+        if work.owner {
+            return Ok(true);
+        }
         let mut told = false;
-        while !work.owner {
-            let Some(ear) = work.ear.clone() else {
-                work.owner = true;
-                self.register(work, client).await?;
-                break;
-            };
+        while let Some(ear) = work.ear.clone() {
             let turn = ear.try_own(&self.key(work)).await?;
             if turn.ours {
-                (work.owner, work.owner_pid) = (true, Some(turn.backend_pid));
-                self.register(work, client).await?;
-            } else if !self.clear_the_way(work, &ear).await? {
+                work.owner_pid = Some(turn.backend_pid);
+                break;
+            }
+            if !self.clear_the_way(work, &ear).await? {
                 self.0.monitor.status(Status::Standby);
                 if !std::mem::replace(&mut told, true) {
                     let name = &self.0.options.name;
@@ -218,6 +217,8 @@ impl Consumer {
                 }
             }
         }
+        work.owner = true;
+        self.register(work, client).await?;
         Ok(true)
     }
 
@@ -251,10 +252,10 @@ impl Consumer {
 
     async fn receive(&self, work: &mut Work, client: &Client) -> Result<Look> {
         let ConsumerOptions { max_messages, page_size, transactional, .. } = self.0.options;
-        let pages = client.capabilities().await?.pages && !transactional;
         if work.in_pages {
             return self.receive_page(work, client).await;
         }
+        let pages = client.capabilities().await?.pages && !transactional;
         let unlimited = max_messages == i64::from(i32::MAX);
         // Most batches are small, and then one call does it. The server refuses a larger one before it reads it.
         let first = if pages && unlimited { page_size } else { max_messages };

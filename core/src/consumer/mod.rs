@@ -276,18 +276,18 @@ impl Consumer {
     /// Interval text is for the server to read. Where a handler's is none, the batch is finished without it: the same
     /// handler would give it again, and end the next run as well.
     async fn tell(&self, work: &mut Work, client: &Client, batch: &Batch, routed: &[Routing]) -> Result<bool> {
-        let replaced = batch::without_text_delays(routed.to_vec(), &self.0.options.retry_after);
-        if replaced.is_some() {
+        let doubtful = batch::has_text_delays(routed, &self.0.options.retry_after);
+        if doubtful {
             self.savepoint(batch).await?;
         }
-        let result = self.tell_once(work, client, batch, routed).await;
-        match (result, replaced) {
-            (Err(error), Some(replaced)) if error.kind() == Kind::InvalidInput => {
+        match self.tell_once(work, client, batch, routed).await {
+            Err(error) if doubtful && error.kind() == Kind::InvalidInput => {
                 log::error!(target: &self.0.logger, "a handler's verdict: {}; using retry_after", error.message());
                 self.undo(batch).await?;
-                self.tell_once(work, client, batch, &replaced).await
+                let routed = batch::without_text_delays(routed, &self.0.options.retry_after);
+                self.tell_once(work, client, batch, &routed).await
             }
-            (result, _) => result,
+            result => result,
         }
     }
 

@@ -27,6 +27,11 @@ impl TickerState {
             TickerState::Leading => "leading",
         }
     }
+
+    /// Whether the loop works: it ticks, or waits for its turn.
+    pub fn is_alive(self) -> bool {
+        matches!(self, TickerState::Standby | TickerState::Leading)
+    }
 }
 
 /// Counted since the ticker was made.
