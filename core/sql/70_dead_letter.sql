@@ -84,6 +84,80 @@ begin
 end
 $$;
 
+-- Back to the consumer that could not handle it, and to no other: as a retry that is due at once, with the id
+-- that it had and a retry budget as new.
+create or replace function pgque.dlq_redeliver(i_dead_letter_id bigint) returns bigint
+language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v record;
+begin
+  select d.dl_queue_id, d.dl_consumer_id, d.ev_id, q.queue_name, c.co_name into v
+    from pgque.dead_letter d
+    join pgque.queue q on q.queue_id = d.dl_queue_id
+    join pgque.consumer c on c.co_id = d.dl_consumer_id
+   where d.dl_id = i_dead_letter_id for update of d;
+  if not found then
+    raise exception 'dead letter entry not found: %', i_dead_letter_id using errcode = 'PQ004';
+  end if;
+  if pgque._redeliver(v.dl_queue_id, v.dl_consumer_id, array[i_dead_letter_id]) = 0 then
+    raise exception 'Not subscriber to queue: %/%', v.queue_name, v.co_name
+      using errcode = 'PQ002', hint = 'Subscribe it again, or use dlq_replay to send the event to all consumers.';
+  end if;
+  return v.ev_id;
+end
+$$;
+
+-- All of a queue, or of one of its consumers; how many. Those of a consumer that is not subscribed any more
+-- stay, and those that a concurrent call has locked are left to it.
+create or replace function pgque.dlq_redeliver_all(i_queue_name text, i_consumer_name text default null)
+returns bigint
+language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_queue integer := pgque._queue_id(i_queue_name);
+begin
+  if v_queue is null then
+    raise exception 'queue not found: %', i_queue_name using errcode = 'PQ001';
+  end if;
+  if i_consumer_name is not null then
+    perform pgque._subscription(i_queue_name, i_consumer_name);
+  end if;
+  return pgque._redeliver(v_queue,
+    (select co_id from pgque.consumer where co_name = i_consumer_name), null::bigint[]);
+end
+$$;
+
+-- Moves dead letters to the retry queue of their subscription; NULLs stand for every consumer and every id.
+create or replace function pgque._redeliver(i_queue_id integer, i_consumer_id integer, i_ids bigint[])
+returns bigint
+language plpgsql
+as $$
+declare
+  v_count bigint;
+begin
+  with letter as (
+    select d.dl_id, s.sub_id
+      from pgque.dead_letter d
+      join pgque.subscription s
+        on s.sub_queue = d.dl_queue_id and s.sub_consumer = d.dl_consumer_id and s.sub_role <> 'coop_member'
+     where d.dl_queue_id = i_queue_id
+       and (i_consumer_id is null or d.dl_consumer_id = i_consumer_id)
+       and (i_ids is null or d.dl_id = any (i_ids))
+       for update of d skip locked),
+  gone as (
+    delete from pgque.dead_letter d using letter l where d.dl_id = l.dl_id returning d.*, l.sub_id),
+  queued as (
+    insert into pgque.retry_queue (ev_retry_after, ev_queue, ev_id, ev_time, ev_owner, ev_retry,
+           ev_type, ev_data, ev_extra1, ev_extra2, ev_extra3, ev_extra4)
+    select now(), dl_queue_id, ev_id, ev_time, sub_id, null, ev_type, ev_data, ev_extra1, ev_extra2, ev_extra3, ev_extra4
+      from gone
+        on conflict (ev_owner, ev_id) do nothing)
+  select count(*) into v_count from gone;
+  return v_count;
+end
+$$;
+
 create or replace function pgque.dlq_purge(i_queue_name text, i_older_than interval default '30 days')
 returns integer
 language plpgsql security definer set search_path = pg_catalog, pg_temp

@@ -69,7 +69,7 @@ do $$ begin perform pgque.grant_perms(queue_name) from pgque.queue; end $$;
 do $$
 declare
   c_grants constant jsonb := $json$ {
-    "pgque_writer": ["send", "send_batch", "insert_event", "dlq_replay", "dlq_replay_all",
+    "pgque_writer": ["send", "send_batch", "insert_event", "dlq_replay", "dlq_replay_all", "dlq_redeliver", "dlq_redeliver_all",
       "send_at", "send_idem", "_capture", "_capture_change", "_capture_columns", "_capture_evaluate",
       "_capture_names", "_capture_options", "_capture_row", "_capture_urlencode",
       "version", "schema_version"],

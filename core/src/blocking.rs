@@ -135,6 +135,8 @@ face! {
     dlq_inspect(queue: &str, limit: i64) -> ResultSet;
     dlq_replay(dead_letter_id: i64) -> i64;
     dlq_replay_all(queue: &str) -> Replayed;
+    dlq_redeliver(dead_letter_id: i64) -> i64;
+    dlq_redeliver_all(queue: &str, consumer: Option<&str>) -> i64;
     dlq_purge(queue: &str, older_than: &Interval) -> i64;
 }
 

@@ -159,6 +159,40 @@ fn a_queue_goes_through_its_life() {
 }
 
 #[test]
+fn dead_letters_are_listed_replayed_and_purged() {
+    let dev = Dev::start(&["--no-ticker"]);
+    dev.ok(&["queue", "create", "q"]);
+    dev.ok(&["subscribe", "q", "mail"]);
+    assert_eq!(dev.ok(&["queue", "set", "q", "max_retries", "0"]), "max_retries of queue q is 0\n");
+    assert!(failure(&dev.run(&["queue", "set", "q", "nonsense", "1"])).contains("nonsense"));
+    assert_eq!(dev.ok(&["dlq", "list", "q"]), "queue q has no dead letters\n");
+    assert!(failure(&dev.run(&["dlq", "list", "misspelt"])).contains("misspelt"));
+
+    dev.ok(&["send", "q", "1", "2", "3"]);
+    let mut sql = dev.sql();
+    for call in ["force_next_tick('q')", "ticker('q')"] {
+        sql.execute(&format!("select pgque.{call}"), &[]).unwrap();
+    }
+    let bury = "select pgque.nack(batch_id, m, '0 s', 'no such address') from pgque.receive('q', 'mail') m";
+    assert_eq!(sql.execute(bury, &[]).unwrap(), 3);
+    let text = dev.ok(&["dlq", "list", "q"]);
+    assert!(["mail", "no such address"].iter().all(|word| text.contains(word)), "{text}");
+    let letters: serde_json::Value = serde_json::from_str(&dev.ok(&["dlq", "list", "q", "--json"])).unwrap();
+    let ids: Vec<String> = letters.as_array().unwrap().iter().map(|l| l["dead_letter_id"].to_string()).collect();
+    assert_eq!(ids.len(), 3);
+
+    let event: i64 = dev.ok(&["dlq", "replay", &ids[0]]).trim().parse().unwrap();
+    assert!(event > 0);
+    assert!(failure(&dev.run(&["dlq", "replay", &ids[1], &ids[0]])).contains("the 1 before it"));
+    assert_eq!(dev.ok(&["dlq", "redeliver", "--all", "q", "--consumer", "mail"]), "1 redelivered\n");
+    assert_eq!(dev.count("select count(*) from pgque.retry_queue"), 1);
+    assert!(failure(&dev.run(&["dlq", "redeliver", &ids[0]])).contains(&ids[0]));
+    assert_eq!(dev.ok(&["dlq", "replay", "--all", "q"]), "0 replayed\n");
+    assert_eq!(dev.ok(&["dlq", "purge", "q"]), "0 deleted\n");
+    assert_eq!(dev.ok(&["dlq", "purge", "q", "--older-than", "0 s"]), "0 deleted\n");
+}
+
+#[test]
 fn install_and_uninstall_may_be_repeated() {
     let dev = Dev::start(&["--no-install"]);
     assert!(failure(&dev.run(&["status"])).contains("pgque install"));

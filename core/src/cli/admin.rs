@@ -77,6 +77,11 @@ pub(super) fn list_queues(client: &Client, json: bool) -> Outcome {
     }
 }
 
+pub(super) fn set_queue_config(client: &Client, queue: &str, name: &str, value: Option<&str>) -> Outcome {
+    wait(client.set_queue_config(queue, name, value))?;
+    output::line(&format!("{name} of queue {queue} is {}", value.unwrap_or("its default")))
+}
+
 pub(super) fn drop_queue(client: &Client, queue: &str, force: bool) -> Outcome {
     wait(client.drop_queue(queue, force))?;
     output::line(&format!("queue {queue} dropped"))

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::client::{DLQ_LIMIT_DEFAULT, DLQ_OLDER_THAN_DEFAULT};
 use crate::error::Result;
 use crate::ticker::TickerOptions;
 
@@ -54,9 +55,12 @@ pub(super) enum Command {
     Status,
     /// Run ticks, retries and maintenance until stopped
     Ticker(Ticking),
-    /// Create, list and drop queues
+    /// Create, list, configure and drop queues
     #[command(subcommand)]
     Queue(Queue),
+    /// Look at dead letters, send them again, delete them
+    #[command(subcommand)]
+    Dlq(DeadLetter),
     /// Register a consumer at the end of a queue
     Subscribe { queue: String, consumer: String },
     /// Remove a consumer
@@ -87,12 +91,57 @@ pub(super) enum Queue {
     Create { queue: String },
     /// List the queues
     List,
+    /// Change a setting, for instance `max_retries 10`
+    Set {
+        queue: String,
+        name: String,
+        /// Without one the setting goes back to its default
+        value: Option<String>,
+    },
     /// Drop a queue with its events
     Drop {
         queue: String,
         /// Also while consumers are subscribed
         #[arg(long)]
         force: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum DeadLetter {
+    /// List the dead letters of a queue, the newest first
+    List {
+        queue: String,
+        #[arg(long, value_name = "N", default_value_t = DLQ_LIMIT_DEFAULT, value_parser = clap::value_parser!(i64).range(0..=i64::from(i32::MAX)))]
+        limit: i64,
+    },
+    /// Send dead letters again, as new events that every consumer of the queue receives
+    Replay {
+        /// The ids that `list` shows
+        #[arg(required_unless_present = "queue", conflicts_with = "queue")]
+        ids: Vec<i64>,
+        /// All dead letters of this queue
+        #[arg(long = "all", value_name = "QUEUE")]
+        queue: Option<String>,
+    },
+    /// Give dead letters back to the consumers that could not handle them, and to no others
+    Redeliver {
+        /// The ids that `list` shows
+        #[arg(required_unless_present = "queue", conflicts_with = "queue")]
+        ids: Vec<i64>,
+        /// All dead letters of this queue
+        #[arg(long = "all", value_name = "QUEUE")]
+        queue: Option<String>,
+        /// With --all: those of this consumer only
+        #[arg(long, value_name = "NAME", requires = "queue")]
+        consumer: Option<String>,
+    },
+    /// Delete dead letters for good
+    Purge {
+        queue: String,
+        /// Those that died longer ago than this
+        #[arg(long, value_name = "INTERVAL", default_value = DLQ_OLDER_THAN_DEFAULT)]
+        older_than: String,
     },
 }
 
@@ -231,6 +280,11 @@ mod tests {
             "pgque",
             "pgque nonsense",
             "pgque queue create",
+            "pgque queue set q",
+            "pgque dlq replay",
+            "pgque dlq replay 1 --all q",
+            "pgque dlq redeliver 1 --consumer c",
+            "pgque dlq list q --limit -1",
             "pgque tail q --count 0",
             "pgque dev --port 0",
             "pgque dev echo",

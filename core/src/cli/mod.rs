@@ -2,6 +2,7 @@
 
 mod admin;
 mod args;
+mod dead_letter;
 mod dev;
 mod doctor;
 mod failure;
@@ -60,7 +61,11 @@ fn run(cli: Cli) -> Outcome<i32> {
         Command::Ticker(ticking) => ticker(&global, ticking),
         Command::Queue(Queue::Create { queue }) => admin::create_queue(&connect(&global)?, queue),
         Command::Queue(Queue::List) => admin::list_queues(&connect(&global)?, global.json),
+        Command::Queue(Queue::Set { queue, name, value }) => {
+            admin::set_queue_config(&connect(&global)?, queue, name, value.as_deref())
+        }
         Command::Queue(Queue::Drop { queue, force }) => admin::drop_queue(&connect(&global)?, queue, *force),
+        Command::Dlq(command) => dead_letter::run(&connect(&global)?, command, global.json),
         Command::Subscribe { queue, consumer } => admin::subscribe(&connect(&global)?, queue, consumer),
         Command::Unsubscribe { queue, consumer } => admin::unsubscribe(&connect(&global)?, queue, consumer),
         Command::Send(sending) => send::run(&connect(&global)?, sending),

@@ -13,6 +13,8 @@ const INSPECT: &str = "select d.dl_id::text, $1, c.co_name, (extract(epoch from 
      order by d.dl_time desc, d.dl_id desc";
 const REPLAY: &str = "select pgque.dlq_replay($1::bigint)::text";
 const REPLAY_ALL: &str = "select replayed::text, failed::text, first_error from pgque.dlq_replay_all($1)";
+const REDELIVER: &str = "select pgque.dlq_redeliver($1::bigint)::text";
+const REDELIVER_ALL: &str = "select pgque.dlq_redeliver_all($1, $2)::text";
 const PURGE: &str = "select pgque.dlq_purge($1, $2::interval)::text";
 
 const COLUMNS: [(&str, As); 14] = [
@@ -72,6 +74,22 @@ impl Client {
             failed: rows.number(0, 1)?.unwrap_or_default(),
             first_error: rows.text(0, 2)?.map(str::to_owned),
         })
+    }
+
+    /// Gives a dead letter back to the consumer that could not handle it, and to no other: as a retry that is due at
+    /// once, with the id that it had and all of its retries. That id.
+    ///
+    /// Fails with `consumer_not_found` if the consumer is not subscribed any more, and with `not_installed` on PgQue
+    /// 0.2, which has no such function.
+    pub async fn dlq_redeliver(&self, dead_letter_id: i64) -> Result<i64> {
+        self.number("dlq_redeliver", REDELIVER, vec![Param::int("dead_letter_id", dead_letter_id)]).await
+    }
+
+    /// Gives all dead letters of a queue, or of one of its consumers, back to their consumers; how many. Those of
+    /// consumers that are not subscribed any more stay.
+    pub async fn dlq_redeliver_all(&self, queue: &str, consumer: Option<&str>) -> Result<i64> {
+        let params = vec![Param::text("queue", queue), Param::maybe("consumer", consumer.map(str::to_owned))];
+        self.number("dlq_redeliver_all", REDELIVER_ALL, params).await
     }
 
     /// Deletes dead letters that are older than the given time; how many.

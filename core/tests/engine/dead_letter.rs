@@ -73,6 +73,63 @@ fn replay_all_counts_successes_and_failures() {
 }
 
 #[test]
+fn redelivery_reaches_only_the_consumer_that_failed() {
+    let (_database, mut client) = queue();
+    client.run("select pgque.subscribe('q', 'other')");
+    let dead = bury(&mut client, "1");
+    let id: i64 = client.get("select ev_id from pgque.dead_letter");
+    client.run("select pgque.ack(batch_id) from pgque.receive('q', 'other')");
+
+    assert_eq!(client.get::<i64>(&format!("select pgque.dlq_redeliver({dead})")), id);
+    let again = format!("select pgque.dlq_redeliver({dead})");
+    assert_eq!(client.fails(&again), error("PQ004", &format!("dead letter entry not found: {dead}")));
+    client.run("select pgque.maint_retry_events()");
+    client.tick("q");
+    assert!(client.messages("receive('q', 'other')").is_empty());
+    let message = client.messages("receive('q', 'c')").remove(0);
+    assert_eq!((message.id, message.retry, message.payload.as_deref()), (id, None, Some("1")));
+
+    // It may die again.
+    client.run(&format!("select pgque.finish({}, '{{{id}}}', '{{}}', '{{t}}')", message.batch));
+    assert_eq!(client.get::<i64>("select count(*) from pgque.dead_letter"), 1);
+}
+
+#[test]
+fn redelivery_of_all_leaves_what_nobody_would_receive() {
+    let (_database, mut client) = queue();
+    client.run("select pgque.create_queue('kept'), pgque.subscribe('kept', 'c'), pgque.subscribe('q', 'd')");
+    let dead = bury(&mut client, "1");
+    client.run("update pgque.dead_letter set dl_consumer_id = (select co_id from pgque.consumer where co_name = 'd')");
+    bury(&mut client, "2");
+    let all = |to: &str| format!("select pgque.dlq_redeliver_all('q'{to})");
+    assert_eq!(client.fails(&all(", 'nobody'")).0, "PQ002");
+    assert_eq!(client.fails("select pgque.dlq_redeliver_all('no')"), error("PQ001", "queue not found: no"));
+    assert_eq!(client.get::<i64>(&all(", 'c'")), 1);
+    client.run("select pgque.subscribe('kept', 'd'), pgque.unsubscribe('q', 'd')");
+    assert_eq!(client.get::<i64>(&all("")), 0);
+    assert_eq!(
+        client.fails(&format!("select pgque.dlq_redeliver({dead})")),
+        error("PQ002", "Not subscriber to queue: q/d")
+    );
+    assert_eq!(client.get::<i64>("select count(*) from pgque.dead_letter"), 1);
+}
+
+#[test]
+fn redelivery_to_a_group_goes_to_any_of_its_members() {
+    let database = Database::new();
+    let mut client = database.client();
+    client.run("select pgque.create_queue('q'), pgque.subscribe_subconsumer('q', 'g', 'a'), pgque.send('q', '1')");
+    client.tick("q");
+    let message = client.messages("receive_coop('q', 'g', 'a')").remove(0);
+    client.run(&format!("select pgque.finish({}, '{{{}}}', '{{}}', '{{t}}')", message.batch, message.id));
+    client.run("select pgque.subscribe_subconsumer('q', 'g', 'b'), pgque.unsubscribe_subconsumer('q', 'g', 'a')");
+    assert_eq!(client.get::<i64>("select pgque.dlq_redeliver_all('q', 'g')"), 1);
+    client.run("select pgque.maint_retry_events()");
+    client.tick("q");
+    assert_eq!(client.messages("receive_coop('q', 'g', 'b')")[0].id, message.id);
+}
+
+#[test]
 fn purge_goes_by_age() {
     let (_database, mut client) = queue();
     bury(&mut client, "1");

@@ -62,7 +62,7 @@ fn each_role_has_its_functions_and_not_the_others() {
     ] {
         assert!(may("pgque_reader", name) && may("pgque_admin", name) && !may("pgque_writer", name), "{name}");
     }
-    for name in ["send", "send_batch", "dlq_replay", "dlq_replay_all", "insert_event"] {
+    for name in ["send", "send_batch", "dlq_replay", "dlq_replay_all", "dlq_redeliver", "insert_event"] {
         assert!(may("pgque_writer", name) && may("pgque_admin", name) && !may("pgque_reader", name), "{name}");
     }
     for name in [
