@@ -88,6 +88,8 @@ export declare class NativeClient {
   dlqInspect(queue: string, limit?: number | undefined | null): Promise<RawResultSet>
   dlqReplay(deadLetterId: bigint): Promise<bigint>
   dlqReplayAll(queue: string): Promise<Replayed>
+  dlqRedeliver(deadLetterId: bigint): Promise<bigint>
+  dlqRedeliverAll(queue: string, consumer?: string | undefined | null): Promise<number>
   dlqPurge(queue: string, olderThan?: Span | undefined | null): Promise<number>
 }
 export type Client = NativeClient

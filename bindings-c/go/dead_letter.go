@@ -52,6 +52,31 @@ func (c *Client) DlqReplayAll(ctx context.Context, queue string) (Replayed, erro
 	}, nil
 }
 
+// DlqRedeliver gives a dead letter back to the consumer that could not handle it, and to no other: as a retry that is
+// due at once, with the id that it had and all of its retries; that id. It fails with [ErrConsumerNotFound] if the
+// consumer is not subscribed any more.
+func (c *Client) DlqRedeliver(ctx context.Context, deadLetterID int64) (int64, error) {
+	return c.counted(ctx, newArguments("dlq_redeliver"), func(p *C.pgque_client, n *C.int64_t) *C.pgque_error {
+		return C.pgque_client_dlq_redeliver(p, C.int64_t(deadLetterID), n)
+	})
+}
+
+// DlqRedeliverAll gives all dead letters of a queue, or with [OfConsumer] of one consumer, back to their consumers; how
+// many. Those of consumers that are not subscribed any more stay.
+func (c *Client) DlqRedeliverAll(ctx context.Context, queue string, consumer ...OfConsumer) (int64, error) {
+	a := newArguments("dlq_redeliver_all")
+	name := a.text("queue", queue)
+	var only *string
+	for _, option := range consumer {
+		text := string(option)
+		only = &text
+	}
+	consumerName := a.maybeText("consumer", only)
+	return c.counted(ctx, a, func(p *C.pgque_client, n *C.int64_t) *C.pgque_error {
+		return C.pgque_client_dlq_redeliver_all(p, name, consumerName, n)
+	})
+}
+
 // OlderThanOption is made by [OlderThan].
 type OlderThanOption struct{ age Interval }
 

@@ -1617,6 +1617,24 @@ pgque_bytes pgque_replayed_first_error(const pgque_replayed *replayed);
 void pgque_replayed_free(pgque_replayed *replayed);
 
 /**
+ * Gives a dead letter back to the consumer that could not handle it, and to no other: as a retry that is due at once,
+ * with the id that it had and all of its retries; that id. `PGQUE_ERROR_CONSUMER_NOT_FOUND` if the consumer is not
+ * subscribed any more. Any thread; blocks.
+ */
+pgque_error *pgque_client_dlq_redeliver(const pgque_client *client,
+                                        int64_t dead_letter_id,
+                                        int64_t *msg_id);
+
+/**
+ * Gives all dead letters of a queue, or of the consumer unless it is NULL, back to their consumers; how many. Those of
+ * consumers that are not subscribed any more stay. Any thread; blocks.
+ */
+pgque_error *pgque_client_dlq_redeliver_all(const pgque_client *client,
+                                            const char *queue,
+                                            const char *consumer,
+                                            int64_t *count);
+
+/**
  * Deletes dead letters that are older than the given time; how many. Any thread; blocks.
  */
 pgque_error *pgque_client_dlq_purge(const pgque_client *client,

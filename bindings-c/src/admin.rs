@@ -318,6 +318,33 @@ pub extern "C" fn pgque_replayed_free(replayed: Option<Box<pgque_replayed>>) {
     drop(replayed);
 }
 
+/// Gives a dead letter back to the consumer that could not handle it, and to no other: as a retry that is due at once,
+/// with the id that it had and all of its retries; that id. `PGQUE_ERROR_CONSUMER_NOT_FOUND` if the consumer is not
+/// subscribed any more. Any thread; blocks.
+#[unsafe(no_mangle)]
+pub extern "C" fn pgque_client_dlq_redeliver(
+    client: Option<&pgque_client>,
+    dead_letter_id: i64,
+    msg_id: *mut i64,
+) -> Option<Box<pgque_error>> {
+    counted("dlq_redeliver", msg_id, |door| door.client(client)?.dlq_redeliver(dead_letter_id))
+}
+
+/// Gives all dead letters of a queue, or of the consumer unless it is NULL, back to their consumers; how many. Those of
+/// consumers that are not subscribed any more stay. Any thread; blocks.
+#[unsafe(no_mangle)]
+pub extern "C" fn pgque_client_dlq_redeliver_all(
+    client: Option<&pgque_client>,
+    queue: *const c_char,
+    consumer: *const c_char,
+    count: *mut i64,
+) -> Option<Box<pgque_error>> {
+    counted("dlq_redeliver_all", count, |door| {
+        let consumer = door.maybe_text(consumer, "consumer")?;
+        door.client(client)?.dlq_redeliver_all(door.text(queue, "queue")?, consumer)
+    })
+}
+
 /// Deletes dead letters that are older than the given time; how many. Any thread; blocks.
 #[unsafe(no_mangle)]
 pub extern "C" fn pgque_client_dlq_purge(

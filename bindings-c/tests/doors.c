@@ -232,6 +232,8 @@ static void administering_refuses(pgque_client *on) {
     NULLED(pgque_client_dlq_replay(NULL, 1, &count));
     NULLED(pgque_client_dlq_replay_all(on, NULL, &replayed));
     NULLED(pgque_client_dlq_replay_all(on, "q", NULL));
+    NULLED(pgque_client_dlq_redeliver(NULL, 1, &count));
+    NULLED(pgque_client_dlq_redeliver_all(on, NULL, NULL, &count));
     NULLED(pgque_client_dlq_purge(on, NULL, pgque_dlq_older_than_default(), &count));
     REFUSES(PGQUE_ERROR_INVALID_INPUT, "older_than must be given",
             pgque_client_dlq_purge(on, "q", pgque_interval_none(), &count));

@@ -444,6 +444,27 @@ export class Client {
     return this.#call('dlq_replay_all', (n) => n.dlqReplayAll(name))
   }
 
+  /**
+   * Gives a dead letter back to the consumer that could not handle it, and to no other: as a retry that is due at once,
+   * with the id that it had and all of its retries. That id. Fails with `consumer_not_found` if the consumer is not
+   * subscribed any more.
+   */
+  async dlqRedeliver(deadLetterId: bigint): Promise<bigint> {
+    const letter = args.id('dlq_redeliver', 'deadLetterId', deadLetterId)
+    return this.#call('dlq_redeliver', (n) => n.dlqRedeliver(letter))
+  }
+
+  /**
+   * Gives all dead letters of a queue, or of one of its consumers, back to their consumers; how many. Those of consumers
+   * that are not subscribed any more stay.
+   */
+  async dlqRedeliverAll(queue: string, consumer?: string | null): Promise<number> {
+    const op = 'dlq_redeliver_all'
+    const queueName = args.text(op, 'queue', queue)
+    const name = args.maybeText(op, 'consumer', consumer)
+    return this.#call(op, (n) => n.dlqRedeliverAll(queueName, name))
+  }
+
   /** Deletes dead letters that are older than the given time; how many. */
   async dlqPurge(queue: string, options?: { olderThan?: Interval }): Promise<number> {
     const op = 'dlq_purge'

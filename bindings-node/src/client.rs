@@ -436,6 +436,23 @@ impl Client {
     }
 
     #[napi(catch_unwind)]
+    pub fn dlq_redeliver<'env>(&self, env: &'env Env, dead_letter_id: BigInt) -> Promise<'env, BigInt> {
+        let (client, dead_letter_id) = (self.0.clone(), id(dead_letter_id));
+        promise(env, async move { client.dlq_redeliver(dead_letter_id).await }, BigInt::from)
+    }
+
+    #[napi(catch_unwind)]
+    pub fn dlq_redeliver_all<'env>(
+        &self,
+        env: &'env Env,
+        queue: String,
+        consumer: Option<String>,
+    ) -> Promise<'env, i64> {
+        let client = self.0.clone();
+        promise(env, async move { client.dlq_redeliver_all(&queue, consumer.as_deref()).await }, |n| n)
+    }
+
+    #[napi(catch_unwind)]
     pub fn dlq_purge<'env>(&self, env: &'env Env, queue: String, older_than: Option<Span>) -> Promise<'env, i64> {
         let client = self.0.clone();
         let older_than =

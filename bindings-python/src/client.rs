@@ -384,6 +384,19 @@ impl PgqueClient {
         kind.call1((done.replayed, done.failed, done.first_error))
     }
 
+    /// Give a dead letter back to the consumer that could not handle it, and to no other: as a retry that is due at
+    /// once, with the id that it had and all of its retries. That id.
+    fn dlq_redeliver(&self, py: Python<'_>, dead_letter_id: i64) -> PyResult<i64> {
+        self.call(py, self.core.dlq_redeliver(dead_letter_id))
+    }
+
+    /// Give all dead letters of a queue, or of one of its consumers, back to their consumers; how many. Those of
+    /// consumers that are not subscribed any more stay.
+    #[pyo3(signature = (queue, consumer=None))]
+    fn dlq_redeliver_all(&self, py: Python<'_>, queue: &str, consumer: Option<&str>) -> PyResult<i64> {
+        self.call(py, self.core.dlq_redeliver_all(queue, consumer))
+    }
+
     /// Delete dead letters that are older than the given time; how many.
     #[pyo3(signature = (queue, older_than=Span(Interval::Text(DLQ_OLDER_THAN_DEFAULT.into()))))]
     fn dlq_purge(&self, py: Python<'_>, queue: &str, older_than: Span) -> PyResult<i64> {

@@ -101,6 +101,12 @@ def unknown_dead_letter(env: Env) -> None:
     """Replaying what is not there is invalid_input; looking at an unknown queue shows nothing."""
     client = env.queue_with_consumer()
     refused(lambda: client.dlq_replay(dead_letter_id="4711"), "invalid_input", op="dlq_replay")
+    refused(
+        lambda: client.dlq_redeliver(dead_letter_id="4711"), "invalid_input", op="dlq_redeliver"
+    )
+    refused(
+        lambda: client.dlq_redeliver_all(queue="nowhere"), "queue_not_found", op="dlq_redeliver_all"
+    )
     equal(client.dlq_inspect(queue="nowhere")["rows"], [], "dlq_inspect")
     nothing = {"replayed": 0, "failed": 0, "first_error": None}
     equal(client.dlq_replay_all(queue="nowhere"), nothing, "dlq_replay_all")
@@ -275,6 +281,8 @@ def nul_in_any_text_is_refused(env: Env) -> None:
         ("consumer_info", {"consumer": NUL}, "consumer"),
         ("dlq_inspect", {"queue": NUL}, "queue"),
         ("dlq_replay_all", {"queue": NUL}, "queue"),
+        ("dlq_redeliver_all", {"queue": NUL}, "queue"),
+        ("dlq_redeliver_all", {"queue": "orders", "consumer": NUL}, "consumer"),
         ("dlq_purge", {"queue": NUL}, "queue"),
         ("dlq_purge", {"queue": "orders", "older_than": NUL}, "older_than"),
         ("execute", {"sql": "select 1 -- " + NUL}, "sql"),
@@ -473,6 +481,7 @@ def permission_denied(env: Env) -> None:
         (lambda: reader.create_queue(queue="mine"), "create_queue"),
         (lambda: reader.ticker(queue="orders"), "ticker"),
         (lambda: reader.dlq_replay(dead_letter_id="1"), "dlq_replay"),
+        (lambda: reader.dlq_redeliver(dead_letter_id="1"), "dlq_redeliver"),
         (lambda: writer.receive(queue="orders", consumer="mail"), "receive"),
         (lambda: writer.ack(batch_id="1"), "ack"),
         (lambda: writer.create_queue(queue="mine"), "create_queue"),

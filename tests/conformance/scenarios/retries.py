@@ -224,6 +224,50 @@ def a_replayed_dead_letter_is_a_new_message(env: Env) -> None:
 
 
 @scenario
+def a_redelivered_dead_letter_comes_back_to_its_consumer_alone(env: Env) -> None:
+    """dlq_redeliver makes the dead letter a retry of the consumer that failed: the same id, all of
+    its retries, and nothing for the others; dlq_redeliver_all does so for all, or for one consumer's."""
+    client = env.queue_with_consumer()
+    client.subscribe(queue="orders", consumer="audit")
+    ids = client.send_batch(queue="orders", type="t", payloads=[1, 2])
+    env.tick()
+    for consumer in ("mail", "audit"):
+        messages = client.receive(queue="orders", consumer=consumer)
+        verdicts = [{"msg_id": msg_id, "verdict": "dead"} for msg_id in ids if consumer == "mail"]
+        client.finish(batch_id=messages[0]["batch_id"], verdicts=verdicts)
+
+    letters = {letter["msg_id"]: letter["dead_letter_id"] for letter in dead_letters(client)}
+    equal(client.dlq_redeliver(dead_letter_id=letters[ids[0]]), ids[0], "redelivered")
+    refused(
+        lambda: client.dlq_redeliver(dead_letter_id=letters[ids[0]]),
+        "invalid_input",
+        op="dlq_redeliver",
+    )
+    client.maint_retry_events()
+    env.tick()
+    [again] = client.receive(queue="orders", consumer="mail")
+    equal((again["msg_id"], again["retry_count"], again["payload"]), (ids[0], None, "1"), "message")
+    client.ack(batch_id=again["batch_id"])
+
+    equal(client.dlq_redeliver_all(queue="orders", consumer="audit"), 0, "of another consumer")
+    refused(
+        lambda: client.dlq_redeliver_all(queue="orders", consumer="nobody"),
+        "consumer_not_found",
+        op="dlq_redeliver_all",
+    )
+    equal(client.dlq_redeliver_all(queue="orders"), 1, "of the queue")
+    equal(dead_letters(client), [], "dead letters")
+    client.maint_retry_events()
+    env.tick()
+    equal(
+        [m["msg_id"] for m in client.receive(queue="orders", consumer="mail")],
+        [ids[1]],
+        "the other",
+    )
+    equal(client.receive(queue="orders", consumer="audit"), [], "messages of another consumer")
+
+
+@scenario
 def replay_all_counts_what_it_did(env: Env) -> None:
     """dlq_replay_all sends every dead letter again; what fails stays, is counted, and the first
     error is told."""

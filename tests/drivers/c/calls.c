@@ -410,6 +410,21 @@ static json_t *do_dlq_replay_all(call *c) {
     return made;
 }
 
+static json_t *do_dlq_redeliver(call *c) {
+    pgque_client *on = client(c);
+    int64_t dead_letter_id = id(c, argument(c, "dead_letter_id")), msg_id = 0;
+    CALL(pgque_client_dlq_redeliver(on, dead_letter_id, &msg_id));
+    return id_text(msg_id);
+}
+
+static json_t *do_dlq_redeliver_all(call *c) {
+    pgque_client *on = client(c);
+    const char *queue = text(c, "queue"), *consumer = maybe_text(c, "consumer");
+    int64_t count = 0;
+    CALL(pgque_client_dlq_redeliver_all(on, queue, consumer, &count));
+    return json_integer(count);
+}
+
 static json_t *do_dlq_purge(call *c) {
     pgque_client *on = client(c);
     const char *queue = text(c, "queue");
@@ -469,6 +484,8 @@ static const struct {
     {"dlq_inspect", do_dlq_inspect},
     {"dlq_replay", do_dlq_replay},
     {"dlq_replay_all", do_dlq_replay_all},
+    {"dlq_redeliver", do_dlq_redeliver},
+    {"dlq_redeliver_all", do_dlq_redeliver_all},
     {"dlq_purge", do_dlq_purge},
     {"consumer_start", consumer_start},
     {"consumer_seen", consumer_seen},

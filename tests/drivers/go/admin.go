@@ -67,6 +67,16 @@ var adminCalls = map[string]func(*pgque.Client, request) (any, error){
 			"replayed": done.Replayed, "failed": done.Failed, "first_error": done.FirstError,
 		}, err
 	},
+	"dlq_redeliver": func(c *pgque.Client, r request) (any, error) {
+		return asID(c.DlqRedeliver(background, r.id("dead_letter_id")))
+	},
+	"dlq_redeliver_all": func(c *pgque.Client, r request) (any, error) {
+		var options []pgque.OfConsumer
+		if consumer := r.maybeText("consumer"); consumer != nil {
+			options = append(options, pgque.OfConsumer(*consumer))
+		}
+		return c.DlqRedeliverAll(background, r.text("queue"), options...)
+	},
 	"dlq_purge": func(c *pgque.Client, r request) (any, error) {
 		var options []pgque.OlderThanOption
 		if r.has("older_than") {

@@ -424,6 +424,8 @@ const OPERATIONS = {
     const { replayed, failed, firstError } = await clientOf(r).dlqReplayAll(r.queue)
     return { replayed, failed, first_error: firstError }
   },
+  dlq_redeliver: (r) => id(clientOf(r).dlqRedeliver(BigInt(r.dead_letter_id))),
+  dlq_redeliver_all: (r) => clientOf(r).dlqRedeliverAll(r.queue, r.consumer),
   dlq_purge: (r) => clientOf(r).dlqPurge(r.queue, pick(r, 'older_than')),
   consumer_start: async (r) => nothing(consumerStart(r)),
   consumer_seen: (r) => consumerSeen(r),

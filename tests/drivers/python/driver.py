@@ -339,6 +339,11 @@ def dlq_replay(driver: Driver, request: dict[str, Any]) -> str:
 
 
 @operation
+def dlq_redeliver(driver: Driver, request: dict[str, Any]) -> str:
+    return str(driver.client(request).dlq_redeliver(int(request["dead_letter_id"])))
+
+
+@operation
 def dlq_replay_all(driver: Driver, request: dict[str, Any]) -> Any:
     return driver.client(request).dlq_replay_all(request["queue"])._asdict()
 
@@ -489,6 +494,7 @@ plain("status", answer=table)
 plain("queue_info", optional=("queue",), answer=table)
 plain("consumer_info", optional=("queue", "consumer"), answer=table)
 plain("dlq_inspect", "queue", optional=("limit",), answer=table)
+plain("dlq_redeliver_all", "queue", optional=("consumer",))
 plain("dlq_purge", "queue", optional=("older_than",))
 
 

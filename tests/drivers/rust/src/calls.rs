@@ -64,6 +64,8 @@ const OPERATIONS: &[&str] = &[
     "dlq_inspect",
     "dlq_replay",
     "dlq_replay_all",
+    "dlq_redeliver",
+    "dlq_redeliver_all",
     "dlq_purge",
     "consumer_start",
     "consumer_seen",
@@ -189,7 +191,9 @@ async fn on_client(client: &Client, op: &str, args: &Args) -> Answer {
         | "unsubscribe_subconsumer"
         | "touch_subconsumer" => produce_call(client, op, args).await,
         "receive" | "receive_coop" | "ack" | "nack" | "finish" => consume_call(client, op, args).await,
-        "dlq_inspect" | "dlq_replay" | "dlq_replay_all" | "dlq_purge" => dead_letter_call(client, op, args).await,
+        "dlq_inspect" | "dlq_replay" | "dlq_replay_all" | "dlq_redeliver" | "dlq_redeliver_all" | "dlq_purge" => {
+            dead_letter_call(client, op, args).await
+        }
         _ => admin_call(client, op, args).await,
     }
 }
@@ -278,6 +282,8 @@ async fn dead_letter_call(client: &Client, op: &str, args: &Args) -> Answer {
             table(&client.dlq_inspect(args.text("queue")?, limit).await?)
         }
         "dlq_replay" => client.dlq_replay(args.id("dead_letter_id")?).await?.to_string().into(),
+        "dlq_redeliver" => client.dlq_redeliver(args.id("dead_letter_id")?).await?.to_string().into(),
+        "dlq_redeliver_all" => client.dlq_redeliver_all(args.text("queue")?, args.maybe_text("consumer")).await?.into(),
         "dlq_replay_all" => {
             let done = client.dlq_replay_all(args.text("queue")?).await?;
             json!({ "replayed": done.replayed, "failed": done.failed, "first_error": done.first_error })
