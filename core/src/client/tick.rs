@@ -15,10 +15,11 @@ const TICKER_SLEEP: &str = "select pgque.ticker_sleep($1::integer)::integer::tex
 const TICKER_WAKE: &str = "select pgque.ticker_wake()";
 const FORCE_NEXT_TICK: &str = "select pgque.force_next_tick($1)::text";
 const MAINT: &str = "select pgque.maint()::text";
-const MAINT_RETRY_EVENTS: &str = "select pgque.maint_retry_events()::text";
 // The rows are counted by the statement's snapshot, which is older than what the function does.
-const MAINT_ROTATE_TABLES_STEP2: &str = "select (pgque.maint_rotate_tables_step2() + \
-     (select count(*) from pgque.queue where queue_switch_step2 is null))::text";
+const MAINT_AND_ROTATING: &str = "select (select count(*) from pgque.queue where queue_switch_step2 is null)::text, \
+     pgque.maint()::text";
+const MAINT_RETRY_EVENTS: &str = "select pgque.maint_retry_events()::text";
+const MAINT_ROTATE_TABLES_STEP2: &str = "select pgque.maint_rotate_tables_step2()::text";
 // A session lock of the leader's: the key is the engine's schema, so that each database elects its own.
 const TRY_LEAD: &str = "select pg_try_advisory_lock('pgque'::regnamespace::oid::integer, 1)::integer::text";
 
@@ -93,14 +94,19 @@ impl Client {
         self.number("maint", MAINT, vec![]).await
     }
 
+    /// As [`Client::maint`]; how many rotations were waiting for their second half before it.
+    pub(crate) async fn maint_and_rotating(&self) -> Result<i64> {
+        self.number("maint", MAINT_AND_ROTATING, vec![]).await
+    }
+
     /// Puts messages whose retry delay is over back into their queues; how many.
     pub async fn maint_retry_events(&self) -> Result<i64> {
         self.number("maint_retry_events", MAINT_RETRY_EVENTS, vec![]).await
     }
 
-    /// The second half of a rotation, which has to be a later transaction than the first; of how many queues.
-    pub(crate) async fn maint_rotate_tables_step2(&self) -> Result<i64> {
-        self.number("maint_rotate_tables_step2", MAINT_ROTATE_TABLES_STEP2, vec![]).await
+    /// The second half of a rotation, which has to be a later transaction than the first.
+    pub(crate) async fn maint_rotate_tables_step2(&self) -> Result<()> {
+        self.number("maint_rotate_tables_step2", MAINT_ROTATE_TABLES_STEP2, vec![]).await.map(drop)
     }
 
     /// Tries to become the one ticker of this database; held until the connection ends.

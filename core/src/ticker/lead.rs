@@ -4,23 +4,23 @@ use std::convert::Infallible;
 use std::time::{Duration, Instant};
 
 use super::Shared;
+use super::cadence::Cadence;
 use crate::client::Client;
 use crate::error::{Error, Kind, Result};
 use crate::policy::ends_loop;
 
 /// A pause of this length is sleep: the producers are asked to ring when something is sent.
 const SLEEP_FROM: Duration = Duration::from_millis(100);
-/// So long after an event the ticker does not slow down.
-const BUSY_AFTER_EVENT: Duration = Duration::from_millis(500);
 /// The longest pause where nobody rings.
 const UNATTENDED_MAX: Duration = Duration::from_millis(250);
-/// How long the producers go on ringing if this ticker dies asleep.
-const BELL_SECONDS: u32 = 10;
-/// When that is renewed, which also bounds the longest pause: a ticker has to notice that its server is gone.
-const BELL_RENEWAL: Duration = Duration::from_secs(5);
+/// How long the producers go on ringing if this ticker dies asleep, and when that is renewed.
+const BELL_SECONDS: u32 = 30;
+const BELL_RENEWAL: Duration = Duration::from_secs(15);
+/// The longest pause: a ticker has to notice that its server is gone.
+const PAUSE_MAX: Duration = Duration::from_secs(5);
 /// Between looks for ticks that a queue's own settings ask for without a new event: those for idle queues, which
 /// nobody waits for.
-const OWN_TICKS_INTERVAL: Duration = Duration::from_secs(5);
+const OWN_TICKS_INTERVAL: Duration = Duration::from_secs(10);
 /// Maintenance truncates tables and moves what has piled up, in pieces of ten seconds at most.
 const MAINT_TIMEOUT: Duration = Duration::from_secs(300);
 
@@ -70,11 +70,7 @@ pub(super) struct Leader<'a> {
     shared: &'a Shared,
     client: Client,
     patience: &'a mut Patience,
-    pause: Duration,
-    /// When the newest round began: the ticks are so far apart, however long one takes.
-    round_at: Instant,
-    /// Events are about until then: steady producers must not find the ticker slowed down between two of them.
-    busy_until: Instant,
+    cadence: Cadence,
     bell: Bell,
     rang: bool,
     /// The engine tells of new events; else the ticks that its queues' settings ask for are all there is.
@@ -95,16 +91,14 @@ impl<'a> Leader<'a> {
             bell = Bell::Off;
         }
         let now = Instant::now();
-        let pause = shared.options.tick_interval;
+        let cadence = Cadence::new(shared.options.tick_interval, now);
         let (own_ticks_at, maint_at, retry_at, retry_from) = (now, now, Some(now), now);
         let (rang, sees_events) = (false, true);
         Ok(Leader {
             shared,
             client,
             patience,
-            pause,
-            round_at: now,
-            busy_until: now,
+            cadence,
             bell,
             rang,
             sees_events,
@@ -124,23 +118,18 @@ impl<'a> Leader<'a> {
 
     /// Everything that is due. Each step is a transaction of its own, as the snapshot rule of the engine wants.
     pub async fn round(&mut self) -> Result<()> {
-        self.round_at = Instant::now();
+        self.cadence.begin(Instant::now());
         let events = self.tick_pending().await? | self.tick_own().await? | self.retry().await?;
         self.maintain().await?;
-        let options = &self.shared.options;
-        if events || std::mem::take(&mut self.rang) {
-            self.pause = options.tick_interval;
-            self.busy_until = self.round_at + BUSY_AFTER_EVENT;
-            return self.silence().await;
-        }
-        if self.round_at < self.busy_until {
-            return Ok(());
+        let events = events || std::mem::take(&mut self.rang);
+        if events {
+            self.silence().await?;
         }
         let longest = match self.bell {
-            Bell::None => UNATTENDED_MAX.min(options.tick_interval_max),
-            _ => options.tick_interval_max,
+            Bell::None => UNATTENDED_MAX,
+            _ => PAUSE_MAX,
         };
-        self.pause = (self.pause * 2).min(longest).max(options.tick_interval);
+        self.cadence.end(events, self.shared.options.tick_interval_max.min(longest), Instant::now());
         Ok(())
     }
 
@@ -198,26 +187,28 @@ impl<'a> Leader<'a> {
         }
         self.maint_at = now + self.shared.options.maint_interval;
         let patience = &mut Patience(MAINT_TIMEOUT);
-        let done = within(patience, self.client.maint()).await;
-        self.tolerate(done)?;
-        let rotated = within(patience, self.client.maint_rotate_tables_step2()).await;
-        let rotated = self.tolerate(rotated)?.unwrap_or_default().unsigned_abs();
-        self.shared.count(|stats| stats.rotations += rotated);
+        let rotating = within(patience, self.client.maint_and_rotating()).await;
+        let rotating = self.tolerate(rotating)?.unwrap_or_default().unsigned_abs();
+        // The second half waits for the next maintenance, so that a quiet database is not asked twice.
+        if rotating > 0 {
+            let done = within(patience, self.client.maint_rotate_tables_step2()).await;
+            self.tolerate(done)?;
+            self.shared.count(|stats| stats.rotations += rotating);
+        }
         Ok(())
     }
 
     /// Waits out the pause, or until a producer rings.
     async fn rest(&mut self) -> Result<()> {
-        let until_retry = self.retry_at.map(|at| at.saturating_duration_since(Instant::now()));
-        let pause = until_retry.map_or(self.pause, |left| left.min(self.pause));
-        if self.pause < SLEEP_FROM || matches!(self.bell, Bell::None) {
-            // A round that takes as long as the pause must not become a busy loop.
-            let next = (self.round_at + pause).max(Instant::now() + pause / 4);
+        let now = Instant::now();
+        let next = self.cadence.next(now, self.retry_at);
+        if self.cadence.rest() < SLEEP_FROM || matches!(self.bell, Bell::None) {
             tokio::time::sleep_until(next.into()).await;
             return Ok(());
         }
+        let pause = next.saturating_duration_since(now);
         match self.set_bell().await? {
-            Some(true) => self.rang = self.client.bell(pause.min(BELL_RENEWAL)).await?,
+            Some(true) => self.rang = self.client.bell(pause).await?,
             Some(false) => {}
             None => tokio::time::sleep(pause.min(UNATTENDED_MAX)).await,
         }

@@ -1,5 +1,6 @@
 //! The runner of ticks, retries and maintenance, without which nothing is delivered.
 
+mod cadence;
 mod lead;
 mod options;
 mod stats;
