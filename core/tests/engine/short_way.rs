@@ -11,7 +11,7 @@ fn queue() -> (Database, postgres::Client, postgres::Client) {
     let database = Database::new();
     let (mut producer, mut admin) = (database.client(), database.client());
     admin.run("select pgque.create_queue('q'), pgque.subscribe('q', 'c')");
-    producer.run("select pgque.send('q', 'first')");
+    producer.run("select pgque.send('q', 'first'), pgque.send_batch('q', array['second'])");
     assert!(is_short(&mut admin), "a new queue has the short way");
     (database, producer, admin)
 }
@@ -32,6 +32,7 @@ fn a_disabled_queue_refuses_at_once_and_an_enabled_one_accepts() {
     admin.run("commit");
     assert_eq!(producer.fails("select pgque.send('q', 'x')").0, "PQ005");
     assert_eq!(producer.fails("select pgque.insert_event('q', 't', 'x')").0, "PQ005");
+    assert_eq!(producer.fails("select pgque.send_batch('q', array['x'])").0, "PQ005");
     admin.run("begin; update pgque.queue set queue_disable_insert = false; rollback; select pgque.maint()");
     assert_eq!(producer.fails("select pgque.send('q', 'x')").0, "PQ005");
     admin.run("update pgque.queue set queue_disable_insert = false");
@@ -51,6 +52,7 @@ fn an_open_change_is_not_overlooked() {
     database.client().run("select pgque.maint()");
     old.run("select pgque.create_queue('other'), pgque.maint(); commit");
     assert_eq!(producer.fails("select pgque.send('q', 'x')").0, "PQ005");
+    assert_eq!(producer.fails("select pgque.send_batch('q', array['x'])").0, "PQ005");
 }
 
 #[test]
@@ -58,12 +60,13 @@ fn a_name_leads_to_the_queue_that_bears_it_now() {
     let (_database, mut producer, mut admin) = queue();
     admin.run("select pgque.drop_queue('q', true)");
     assert_eq!(producer.fails("select pgque.send('q', 'x')").0, "PQ001");
+    assert_eq!(producer.fails("select pgque.send_batch('q', array['x'])").0, "PQ001");
     admin.run("select pgque.create_queue('q'), pgque.create_queue('other')");
-    producer.run("select pgque.send('q', 'new')");
-    assert_eq!(admin.column::<String>("select ev_data from pgque.event_2"), ["new"]);
+    producer.run("select pgque.send('q', 'new'), pgque.send_batch('q', array['newer'])");
+    assert_eq!(admin.column::<String>("select ev_data from pgque.event_2 order by ev_id"), ["new", "newer"]);
     admin.run("update pgque.queue set queue_name = case queue_name when 'q' then 'old' else 'q' end");
-    producer.run("select pgque.send('q', 'renamed')");
-    assert_eq!(admin.column::<String>("select ev_data from pgque.event_3"), ["renamed"]);
+    producer.run("select pgque.send('q', 'renamed'), pgque.send_batch('q', array['many'])");
+    assert_eq!(admin.column::<String>("select ev_data from pgque.event_3 order by ev_id"), ["renamed", "many"]);
 }
 
 #[test]
@@ -72,26 +75,30 @@ fn a_rotation_moves_everybody_to_the_next_table() {
     let rotate = "update pgque.queue set queue_switch_time = now() - interval '3 hours';
                   select pgque.maint_rotate_tables_step1('q'), ";
     admin.run(&format!("begin; {rotate} pgque.maint_rotate_tables_step2()"));
-    producer.run("select pgque.send('q', 'meanwhile')");
+    producer.run("select pgque.send('q', 'meanwhile'), pgque.send_batch('q', array['many'])");
     admin.run("rollback");
     producer.run("select pgque.send('q', 'rolled back')");
     admin.run(&format!("{rotate} 1"));
-    producer.run("select pgque.send('q', 'rotated')");
+    producer.run("select pgque.send('q', 'rotated'), pgque.send_batch('q', array['many'])");
     admin.run("select pgque.maint()");
     assert!(is_short(&mut admin));
-    producer.run("select pgque.send('q', 'short again')");
+    producer.run("select pgque.send('q', 'short again'), pgque.send_batch('q', array['many'])");
     assert_eq!(
         admin.column::<String>("select tableoid::regclass || ' ' || ev_data from pgque.event_1 order by ev_id"),
         [
             "pgque.event_1_0 first",
+            "pgque.event_1_0 second",
             "pgque.event_1_0 meanwhile",
+            "pgque.event_1_0 many",
             "pgque.event_1_0 rolled back",
             "pgque.event_1_1 rotated",
-            "pgque.event_1_1 short again"
+            "pgque.event_1_1 many",
+            "pgque.event_1_1 short again",
+            "pgque.event_1_1 many"
         ]
     );
     admin.tick("q");
-    assert_eq!(payloads(&admin.messages("receive('q', 'c')")).len(), 5);
+    assert_eq!(payloads(&admin.messages("receive('q', 'c')")).len(), 9);
 }
 
 /// How often the listener was woken within a short time.
