@@ -538,3 +538,14 @@ begin
   return v_state.page_lease_until;
 end
 $$;
+
+-- Ends the lease of a page that nobody works on: the next asker gets it at once. False if it is not held any more.
+create or replace function pgque.release_page(i_page_token uuid, i_worker text) returns boolean
+language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+  update pgque.page_state set page_lease_until = clock_timestamp()
+   where page_token = i_page_token and page_worker = i_worker;
+  return found;
+end
+$$;

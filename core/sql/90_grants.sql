@@ -76,7 +76,7 @@ declare
     "pgque_reader": ["subscribe", "unsubscribe", "receive", "ack", "nack", "finish",
       "subscribe_subconsumer", "register_subconsumer", "unsubscribe_subconsumer",
       "unregister_subconsumer", "receive_coop", "touch_subconsumer",
-      "receive_page", "receive_page_coop", "ack_page", "renew_page",
+      "receive_page", "receive_page_coop", "ack_page", "renew_page", "release_page", "read_ahead", "turn_page",
       "register_consumer", "register_consumer_at", "unregister_consumer",
       "next_batch", "next_batch_info", "next_batch_custom", "get_batch_events", "finish_batch",
       "event_retry", "get_queue_info", "get_consumer_info", "get_batch_info", "get_rotation_info", "dlq_inspect",

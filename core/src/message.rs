@@ -124,6 +124,14 @@ impl Rows {
         text.map(|t| t.parse().map_err(|_| undecodable(format!("{t:?} is not a number")))).transpose()
     }
 
+    /// A transaction's id, in the binary form.
+    pub(crate) fn transaction(&self, row: usize, column: usize) -> Result<u64> {
+        match self {
+            Rows::Own(rows) => rows[row].try_get(column).map(|Transaction(id)| id).map_err(undecodable),
+            Rows::Text(_) => Err(undecodable("a transaction's id as text")),
+        }
+    }
+
     pub(crate) fn messages(&self) -> Result<Vec<Message>> {
         match self {
             Rows::Own(rows) => rows.iter().map(binary_message).collect(),
@@ -182,6 +190,16 @@ impl<'a> FromSql<'a> for MicrosFrom2000 {
     }
 
     tokio_postgres::types::accepts!(TIMESTAMPTZ, TIMESTAMP);
+}
+
+struct Transaction(u64);
+
+impl<'a> FromSql<'a> for Transaction {
+    fn from_sql(_: &Type, raw: &'a [u8]) -> Result<Self, Box<dyn std::error::Error + Sync + Send>> {
+        Ok(Transaction(u64::from_be_bytes(raw.try_into()?)))
+    }
+
+    tokio_postgres::types::accepts!(XID8);
 }
 
 fn undecodable(why: impl std::fmt::Display) -> Error {

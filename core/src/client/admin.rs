@@ -29,7 +29,8 @@ const CAPABILITIES: &str = "select current_setting('server_version_num'), \
      (to_regprocedure('pgque.finish(bigint,bigint[],interval[],boolean[],text[],boolean[])') is not null)::integer::text, \
      (to_regprocedure('pgque.ticker_pending()') is not null)::integer::text, \
      (to_regprocedure('pgque.receive_page(text,text,text,integer,interval)') is not null)::integer::text, \
-     (to_regprocedure('pgque.ticker_sleep(integer)') is not null)::integer::text";
+     (to_regprocedure('pgque.ticker_sleep(integer)') is not null)::integer::text, \
+     (to_regprocedure('pgque.read_ahead(bigint,text,xid8,bigint,integer)') is not null)::integer::text";
 
 const STATUS_COLUMNS: [(&str, As); 3] = [("component", As::Text), ("status", As::Text), ("detail", As::Text)];
 const QUEUE_COLUMNS: [(&str, As); 14] = [
@@ -83,6 +84,8 @@ pub struct Capabilities {
     pub pages: bool,
     /// The engine can have its producers wake a sleeping ticker.
     pub(crate) ticker_sleep: bool,
+    /// The engine gives the next page while one is worked on.
+    pub(crate) read_ahead: bool,
 }
 
 impl Client {
@@ -152,6 +155,7 @@ impl Client {
                 ticker_pending: offers(2)?,
                 pages: offers(3)?,
                 ticker_sleep: offers(4)?,
+                read_ahead: offers(5)?,
             })
         };
         self.capabilities.get_or_try_init(ask).await.copied()

@@ -3,12 +3,13 @@
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
+use super::ahead::ReadingAhead;
 use super::batch::{Batch, Page};
 use super::heartbeat::{Heartbeat, PAGE_LEASE, dead_after};
 use super::options::ConsumerOptions;
 use super::stats::Status;
 use super::{Consumer, Next, member};
-use crate::client::{Client, PageAnswer, PageRequest};
+use crate::client::{Ahead, Client, PageAnswer, PageRequest, Routing};
 use crate::connect::{Connection, Settings};
 use crate::error::{Error, Kind, Result};
 use crate::message::Message;
@@ -36,6 +37,10 @@ pub(super) struct Work {
     pub backoff: Backoff,
     /// A large batch is being read in pages.
     pub in_pages: bool,
+    /// What follows the page in hand.
+    ahead: Option<ReadingAhead>,
+    /// The next page, which is ours already.
+    turned: Option<(Vec<Message>, Page)>,
     /// In transactional mode, the messages of the handlers since the savepoint.
     pub savepoint: Option<Vec<usize>>,
     /// The batch in hand.
@@ -79,6 +84,8 @@ impl Work {
             heartbeat: None,
             backoff: Backoff::new(),
             in_pages: false,
+            ahead: None,
+            turned: None,
             savepoint: None,
             batch: Weak::new(),
             member: options.subconsumer.clone(),
@@ -252,6 +259,9 @@ impl Consumer {
 
     async fn receive(&self, work: &mut Work, client: &Client) -> Result<Look> {
         let ConsumerOptions { max_messages, page_size, transactional, .. } = self.0.options;
+        if let Some((messages, page)) = work.turned.take() {
+            return Ok(Look::Batch(messages, Some(page)));
+        }
         if work.in_pages {
             return self.receive_page(work, client).await;
         }
@@ -309,6 +319,40 @@ impl Consumer {
         })
     }
 
+    /// What follows the page in hand, unless a stop leaves it to the next run.
+    pub(super) async fn next_page(&self, work: &mut Work) -> Option<Ahead> {
+        let mut ahead = work.ahead.take()?;
+        if self.0.stop.hands_back() {
+            return None;
+        }
+        let next = ahead.next().await?;
+        work.ahead = Some(ahead);
+        Some(next)
+    }
+
+    /// Settles the page and takes the next; whether there is none.
+    pub(super) async fn turn_page(
+        &self,
+        work: &mut Work,
+        client: &Client,
+        page: &Page,
+        routed: &[Routing],
+        ahead: Ahead,
+    ) -> Result<bool> {
+        // Unless this page becomes ours, what was read behind it is not the next.
+        let reading = work.ahead.take();
+        let turned = client.turn_page(&page.token, &page.worker, routed, &ahead, PAGE_LEASE.into()).await?;
+        if let Some(token) = turned.token {
+            let next = Page { token, worker: page.worker.clone() };
+            let member = work.member.as_deref();
+            work.heartbeat =
+                Heartbeat::start(client.clone(), &self.0.settings, &self.0.options, member, Some(next.clone()));
+            work.turned = Some((ahead.messages, next));
+            work.ahead = reading;
+        }
+        Ok(turned.finished)
+    }
+
     /// An empty answer: of our engine it means that there is nothing; of another, perhaps just an empty window.
     async fn nothing(&self, work: &mut Work, client: &Client) -> Result<Look> {
         if !client.capabilities().await?.finish {
@@ -339,11 +383,18 @@ impl Consumer {
         if transaction.is_none() {
             self.look_at_lag(work, &client).await;
             let member = work.member.as_deref();
-            work.heartbeat = Heartbeat::start(client, &self.0.settings, &self.0.options, member, page.clone());
+            work.heartbeat = Heartbeat::start(client.clone(), &self.0.settings, &self.0.options, member, page.clone());
         }
         let routes = self.routes(&messages);
         let batch = Arc::new(Batch::new(messages, routes, self.0.clone(), page, transaction));
         work.batch = Arc::downgrade(&batch);
+        match &batch.page {
+            Some(page) if work.ahead.is_none() && client.capabilities().await?.read_ahead => {
+                work.ahead = ReadingAhead::start(client, &batch, page, self.0.options.page_size);
+            }
+            Some(_) => {}
+            None => work.ahead = None,
+        }
         log::debug!(target: "pgque", "batch {}: {} message(s)", batch.id(), batch.messages().len());
         Ok(batch)
     }
@@ -378,6 +429,8 @@ impl Consumer {
         work.heartbeat = None;
         work.savepoint = None;
         work.in_pages = false;
+        work.ahead = None;
+        work.turned = None;
         work.owner = false;
         for client in [work.client.take(), work.ear.take()].into_iter().flatten() {
             client.close().await;
@@ -388,6 +441,13 @@ impl Consumer {
     pub(super) async fn part(&self, work: &mut Work) {
         if let Some(ticker) = &self.0.ticker {
             ticker.stop();
+        }
+        if let (Some((_, page)), Some(client)) = (work.turned.take(), &work.client) {
+            // Or whoever comes next would have to wait for the end of the lease.
+            let release = client.release_page(&page.token, &page.worker);
+            if !matches!(tokio::time::timeout(FAREWELL, release).await, Ok(Ok(_))) {
+                log::debug!(target: "pgque", "the next page stays leased for {} s", PAGE_LEASE.as_secs());
+            }
         }
         if let (true, Some(member), Some(client)) = (work.auto && work.owner, &work.member, &work.client) {
             let ConsumerOptions { queue, name, .. } = &self.0.options;

@@ -1,5 +1,6 @@
 //! The loop that fetches batches, waits, reconnects and finishes; handlers run outside of it.
 
+mod ahead;
 mod batch;
 mod embedded;
 mod fetch;
@@ -295,7 +296,11 @@ impl Consumer {
         let Some(page) = &batch.page else {
             return client.route(batch.id(), routed).await.map(|done| done > 0);
         };
-        match client.ack_page(&page.token, &page.worker, routed).await {
+        let last = match self.next_page(work).await {
+            Some(ahead) => self.turn_page(work, client, page, routed, ahead).await,
+            None => client.ack_page(&page.token, &page.worker, routed).await,
+        };
+        match last {
             Ok(last) => {
                 work.in_pages = !last;
                 Ok(true)

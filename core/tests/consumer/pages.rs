@@ -4,9 +4,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use pgque::runtime::wait;
-use pgque::{Kind, Next, Outcome, Result, Verdict};
+use pgque::{Interval, Kind, Next, Outcome, Payloads, Result, Verdict};
 
-use crate::support::{PATIENCE, batch, number, queue, reader};
+use crate::support::{PATIENCE, batch, number, queue, reader, tick};
 
 /// A page stays with its worker for 15 s.
 const LEASE_AND_MORE: Duration = Duration::from_secs(30);
@@ -66,6 +66,92 @@ fn a_page_that_was_not_finished_comes_again_and_what_was_does_not() -> Result<()
         }
         assert_eq!(ids, sent[10..]);
         client.drop_queue("pages_again", true).await.map(drop)
+    })
+}
+
+#[test]
+fn a_page_that_was_read_ahead_is_free_at_once_after_a_stop() -> Result<()> {
+    wait(async {
+        let client = queue("pages_free").await?;
+        let sent = batch(&client, "pages_free", 30).await?;
+        let first = reader("pages_free", &[("page_size", "10"), ("stop_policy", "handback")])?;
+        let Next::Batch(page) = first.next(Some(PATIENCE)).await? else { panic!("there is a page") };
+        while let Some(index) = page.take() {
+            page.settle(index, Verdict::Ack);
+        }
+        // With this the second page is the first's, which stops before it asks for it.
+        first.finish(&page).await?;
+        first.stop();
+        assert!(matches!(first.next(Some(PATIENCE)).await?, Next::Stopped));
+        let second = reader("pages_free", &[("page_size", "10")])?;
+        let Next::Batch(page) = second.next(Some(Duration::from_secs(5))).await? else { panic!("the page is free") };
+        assert_eq!(page.messages().iter().map(|m| m.msg_id).collect::<Vec<_>>(), sent[10..20]);
+        second.close().await;
+        client.drop_queue("pages_free", true).await.map(drop)
+    })
+}
+
+#[test]
+fn a_page_that_ends_with_the_batch_finishes_it() -> Result<()> {
+    wait(async {
+        let client = queue("pages_even").await?;
+        batch(&client, "pages_even", 30).await?;
+        let consumer = reader("pages_even", &[("page_size", "10")])?;
+        for _ in 0..3 {
+            let Next::Batch(page) = consumer.next(Some(PATIENCE)).await? else { panic!("there is a page") };
+            assert_eq!(page.messages().len(), 10);
+            while let Some(index) = page.take() {
+                page.settle(index, Verdict::Ack);
+            }
+            consumer.finish(&page).await?;
+        }
+        let open = "select count(*) from pgque.subscription join pgque.queue on queue_id = sub_queue \
+             where queue_name = 'pages_even' and sub_batch is not null";
+        assert_eq!(number(&client, open).await?, 0);
+        client.drop_queue("pages_even", true).await.map(drop)
+    })
+}
+
+#[test]
+fn a_verdict_that_the_server_refuses_loses_no_page() -> Result<()> {
+    wait(async {
+        let client = queue("pages_verdict").await?;
+        let sent = batch(&client, "pages_verdict", 45).await?;
+        let consumer = reader("pages_verdict", &[("page_size", "10")])?;
+        let mut ids = vec![];
+        while ids.len() < 45 {
+            let Next::Batch(page) = consumer.next(Some(PATIENCE)).await? else { panic!("there is a page") };
+            while let Some(index) = page.take() {
+                ids.push(page.messages()[index].msg_id);
+                let retry = Verdict::Retry { after: Some(Interval::Text("no time".into())), reason: None };
+                page.settle(index, if index == 3 { retry } else { Verdict::Ack });
+            }
+            consumer.finish(&page).await?;
+        }
+        assert_eq!(ids, sent);
+        client.drop_queue("pages_verdict", true).await.map(drop)
+    })
+}
+
+#[test]
+fn pages_of_large_messages_have_fewer_of_them() -> Result<()> {
+    wait(async {
+        let client = queue("pages_bytes").await?;
+        let payload = format!("\"{}\"", "x".repeat(1 << 20));
+        client.send_batch("pages_bytes", None, Payloads::Json(vec![payload; 40])).await?;
+        tick(&client, "pages_bytes").await?;
+        let consumer = reader("pages_bytes", &[("page_size", "12")])?;
+        let mut sizes = vec![];
+        while sizes.iter().sum::<usize>() < 40 {
+            let Next::Batch(page) = consumer.next(Some(PATIENCE)).await? else { panic!("there is a page") };
+            sizes.push(page.messages().len());
+            while let Some(index) = page.take() {
+                page.settle(index, Verdict::Ack);
+            }
+            consumer.finish(&page).await?;
+        }
+        assert_eq!(sizes[..3], [12, 3, 3], "four megabytes and no more, once their size is known");
+        client.drop_queue("pages_bytes", true).await.map(drop)
     })
 }
 

@@ -455,6 +455,116 @@ fn a_takeover_between_two_pages_keeps_the_position() {
     assert_eq!(ack(&mut client, &first, "me"), "(already_acked,f)");
 }
 
+/// The ids that follow a page, or a position, and the position of the last of them.
+fn ahead(client: &mut postgres::Client, batch: i64, behind: &str, size: i32) -> (Vec<i64>, String) {
+    let sql =
+        format!("select ev_id, ev_txid::text || '/' || ev_id from pgque.read_ahead({batch}, 'me', {behind}, {size})");
+    let rows = client.query(&sql, &[]).unwrap();
+    let last = rows.last().map_or("null, null".into(), |row| {
+        let place: String = row.get(1);
+        let (transaction, id) = place.split_once('/').unwrap();
+        format!("'{transaction}', {id}")
+    });
+    (rows.iter().map(|row| row.get(0)).collect(), last)
+}
+
+fn turn(page: &Page, worker: &str, failures: &str, last: &str, is_last: bool) -> String {
+    let token = page.token.as_ref().unwrap();
+    format!(
+        "select batch_finished, page_token::text from pgque.turn_page('{token}', '{worker}', '{failures}', {last}, {is_last})"
+    )
+}
+
+#[test]
+fn what_was_read_ahead_is_the_next_page_once_this_one_is_turned() {
+    let (_database, mut client) = five();
+    let first = page(&mut client, "receive_page('q', 'c', 'me', 2)");
+    let (ids, last) = ahead(&mut client, 1, "null, null", 2);
+    assert_eq!(ids, [3, 4]);
+    assert_eq!(ahead(&mut client, 1, "null, null", 2).0, [3, 4], "nothing is handed out by reading");
+    assert_eq!(ahead(&mut client, 1, &last, 2).0, [5]);
+    let row = client.query_one(&turn(&first, "me", r#"[{"msg_id": "2"}]"#, &last, false), &[]).unwrap();
+    assert!(!row.get::<_, bool>(0));
+    let second = page(&mut client, "receive_page('q', 'c', 'me', 4)");
+    assert_eq!((second.token.as_deref(), second.number), (row.get(1), Some(2)));
+    assert_eq!(second.payloads, ["3", "4"], "it ends where it was said to");
+    assert!(second.epoch > first.epoch);
+    assert_eq!(page(&mut client, "receive_page('q', 'c', 'other')").status, "busy");
+    assert_eq!(client.get::<i64>("select count(*) from pgque.retry_queue"), 1);
+
+    let (ids, last) = ahead(&mut client, 1, "null, null", 2);
+    assert_eq!(ids, [5]);
+    let row = client.query_one(&turn(&second, "me", "[]", &last, true), &[]).unwrap();
+    let third = Page { token: row.get(1), ..second };
+    assert_eq!(ahead(&mut client, 1, "null, null", 2).0, [0; 0]);
+    assert_eq!(ack(&mut client, &third, "me"), "(acked,t)", "it was said to be the last");
+    assert_eq!(page(&mut client, "receive_page('q', 'c', 'me')").status, "idle");
+}
+
+#[test]
+fn a_page_with_nothing_behind_it_is_turned_for_good() {
+    let (_database, mut client) = five();
+    let first = page(&mut client, "receive_page('q', 'c', 'me', 2)");
+    let (_, last) = ahead(&mut client, 1, "null, null", 3);
+    let token: String = client.query_one(&turn(&first, "me", "[]", &last, false), &[]).unwrap().get(1);
+    let second = Page { token: Some(token), ..first };
+    let (ids, last) = ahead(&mut client, 1, &last, 3);
+    assert_eq!((ids, last.as_str()), (vec![], "null, null"));
+    let call = turn(&second, "me", "[]", &last, false);
+    for _ in 0..2 {
+        let row = client.query_one(&call, &[]).unwrap();
+        assert_eq!((row.get(0), row.get(1)), (true, None::<String>), "a repeated request is answered by the receipt");
+    }
+    assert_eq!(client.get::<i64>("select count(*) from pgque.subscription where sub_paged"), 0);
+}
+
+#[test]
+fn a_page_is_turned_once_forwards_and_by_its_worker() {
+    let (_database, mut client) = five();
+    let first = page(&mut client, "receive_page('q', 'c', 'me', 2)");
+    let (_, last) = ahead(&mut client, 1, "null, null", 2);
+    assert_eq!(client.fails("select pgque.read_ahead(1, 'other', null, null, 2)").0, "PQP01");
+    assert_eq!(client.fails("select pgque.read_ahead(2, 'me', null, null, 2)").0, "PQP01");
+    assert_eq!(client.fails("select pgque.read_ahead(1, 'me', null, null, 10001)").0, "22023");
+    assert_eq!(client.fails(&turn(&first, "other", "[]", &last, false)).0, "PQP01");
+    assert_eq!(client.fails(&turn(&first, "me", "[]", "'0', 1", false)).0, "22023");
+    assert_eq!(client.fails(&turn(&first, "me", r#"[{"msg_id": "3"}]"#, &last, false)).0, "22023");
+    let call = turn(&first, "me", "[]", &last, false);
+    client.run(&call);
+    let row = client.query_one(&call, &[]).unwrap();
+    assert_eq!((row.get(0), row.get(1)), (false, None::<String>), "the next page is known to who turned this one");
+    assert_eq!(page(&mut client, "receive_page('q', 'c', 'me')").payloads, ["3", "4"]);
+}
+
+#[test]
+fn a_released_page_is_anybodys() {
+    let (_database, mut client) = five();
+    let mine = page(&mut client, "receive_page('q', 'c', 'me', 2)");
+    let release = |worker: &str| format!("select pgque.release_page('{}', '{worker}')", mine.token.as_ref().unwrap());
+    assert!(!client.get::<bool>(&release("other")));
+    assert_eq!(page(&mut client, "receive_page('q', 'c', 'other')").status, "busy");
+    assert!(client.get::<bool>(&release("me")));
+    let heir = page(&mut client, "receive_page('q', 'c', 'other')");
+    assert_eq!(heir.payloads, ["1", "2"]);
+    assert_eq!(ack_fails(&mut client, &mine, "me", "[]"), "PQP01");
+}
+
+#[test]
+fn members_read_ahead_as_well() {
+    let (_database, mut client) = five();
+    let first = page(&mut client, "receive_page_coop('q', 'g', 'w', 'me', 2)");
+    let (ids, last) = ahead(&mut client, 1, "null, null", 10);
+    assert_eq!(ids, [3, 4, 5]);
+    client.run("update pgque.subscription set sub_active = now() - interval '1 hour' where sub_batch is not null");
+    let token: String = client.query_one(&turn(&first, "me", "[]", &last, true), &[]).unwrap().get(1);
+    let rest = Page { token: Some(token), ..first };
+    assert!(client.get::<bool>(
+        "select sub_active > now() - interval '1 minute' from pgque.subscription where sub_batch is not null"
+    ));
+    assert_eq!(ack(&mut client, &rest, "me"), "(acked,t)");
+    assert_eq!(page(&mut client, "receive_page_coop('q', 'g', 'w', 'me')").status, "idle");
+}
+
 #[test]
 fn the_reader_reads_pages_and_sees_no_tokens() {
     let (database, _client) = five();
