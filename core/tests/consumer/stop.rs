@@ -18,15 +18,19 @@ fn an_idle_consumer_stops_at_once_and_can_be_used_again() -> Result<()> {
         consumer.stop();
         assert!(matches!(consumer.next(None).await?, Next::Stopped), "a stop before the start holds");
         assert!(matches!(consumer.next(Some(NAP)).await?, Next::Idle), "and is over");
-        let stopping = consumer.clone();
-        let later = tokio::spawn(async move {
-            tokio::time::sleep(10 * NAP).await;
-            stopping.stop();
-            Instant::now()
-        });
-        assert!(matches!(consumer.next(None).await?, Next::Stopped));
-        let stopped = later.await.expect("the task ends");
-        assert!(stopped.elapsed() < Duration::from_millis(500), "{:?}", stopped.elapsed());
+        let mut times = vec![];
+        for _ in 0..15 {
+            let stopping = consumer.clone();
+            let later = tokio::spawn(async move {
+                tokio::time::sleep(NAP).await;
+                stopping.stop();
+                Instant::now()
+            });
+            assert!(matches!(consumer.next(None).await?, Next::Stopped));
+            times.push(later.await.expect("the task ends").elapsed());
+        }
+        times.sort();
+        assert!(times[times.len() / 2] <= Duration::from_millis(50), "the median of {times:?}");
         client.drop_queue("stop_idle", true).await.map(drop)
     })
 }

@@ -1,5 +1,6 @@
 """The consumer that runs handlers."""
 
+import statistics
 import time
 from collections import Counter
 from functools import partial
@@ -225,12 +226,19 @@ def a_backlog_is_drained_without_waiting(env: Env) -> None:
 
 @scenario
 def an_idle_consumer_stops_quickly(env: Env) -> None:
-    """stop ends an idle run long before the poll interval, and nothing stays open."""
+    """stop ends an idle run within 50 ms, as a rule, and nothing stays open."""
     env.queue_with_consumer()
-    consumer = env.consumer({"*": "ack"}, poll_interval=30)
-    time.sleep(1)
-    with within(2, "stop"):
+
+    def seconds() -> float:
+        consumer = env.consumer({"*": "ack"}, poll_interval=30)
+        env.eventually(lambda: consumer.health()["status"] == "idle", "the loop is idle")
+        began = time.monotonic()
         consumer.stop()
+        return time.monotonic() - began
+
+    # A machine that is busy with other things may be slow for a while, but not always.
+    medians = (statistics.median(seconds() for _ in range(11)) for _ in range(3))
+    check(any(median <= 0.05 for median in medians), "no median of a stop's time within 50 ms")
     equal(open_batches(env), 0, "open batches")
 
 
