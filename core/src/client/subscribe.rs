@@ -1,5 +1,7 @@
 //! Subscriptions, plain and cooperative.
 
+use std::time::Duration;
+
 use super::{Client, queue_and_consumer};
 use crate::error::Result;
 use crate::executor::Param;
@@ -8,6 +10,9 @@ const SUBSCRIBE: &str = "select pgque.subscribe($1, $2)::text";
 const UNSUBSCRIBE: &str = "select pgque.unsubscribe($1, $2)::text";
 const SUBSCRIBE_SUBCONSUMER: &str = "select pgque.subscribe_subconsumer($1, $2, $3, $4::boolean)::text";
 const UNSUBSCRIBE_SUBCONSUMER: &str = "select pgque.unsubscribe_subconsumer($1, $2, $3, $4::integer)::text";
+const SILENT_MEMBERS: &str = "select consumer_name from pgque.get_consumer_info($1::text) \
+     where starts_with(consumer_name, $2) and current_batch is null \
+       and last_seen > make_interval(secs => $3::float8) limit 100";
 const TOUCH_SUBCONSUMER: &str = "select pgque.touch_subconsumer($1, $2, $3)::text";
 
 /// The default of `batch_handling` in [`Client::unsubscribe_subconsumer`].
@@ -54,6 +59,26 @@ impl Client {
         let mut params = member(queue, consumer, subconsumer);
         params.push(Param::int("batch_handling", batch_handling));
         self.number("unsubscribe_subconsumer", UNSUBSCRIBE_SUBCONSUMER, params).await
+    }
+
+    /// Cooperative workers whose names begin like this, that have no batch and were silent for so long; some of them.
+    pub(crate) async fn silent_members(
+        &self,
+        queue: &str,
+        consumer: &str,
+        prefix: &str,
+        silence: Duration,
+    ) -> Result<Vec<String>> {
+        let group = format!("{consumer}.");
+        let params = vec![
+            Param::text("queue", queue),
+            Param::text("prefix", format!("{group}{prefix}")),
+            Param::text("silence", silence.as_secs_f64().to_string()),
+        ];
+        let rows = self.run("unsubscribe_subconsumer", SILENT_MEMBERS, params).await?;
+        let name =
+            |row| Ok(rows.text(row, 0)?.and_then(|name| name.strip_prefix(&group)).unwrap_or_default().to_owned());
+        (0..rows.len()).map(name).collect()
     }
 
     /// Says that a cooperative worker is alive, so that its batch is not taken over. 1, or 0 if there is none.

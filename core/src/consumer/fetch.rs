@@ -233,7 +233,7 @@ impl Consumer {
     /// or take another name, if it is ours to choose.
     async fn clear_the_way(&self, work: &mut Work, client: &Client) -> Result<bool> {
         if work.auto {
-            work.member = Some(member::fresh_name());
+            work.member = Some(member::auto_name());
             return Ok(true);
         }
         match work.owner_pid.take() {
@@ -252,7 +252,11 @@ impl Consumer {
     async fn register(&self, work: &Work, client: &Client) -> Result<()> {
         let ConsumerOptions { queue, name, .. } = &self.0.options;
         match &work.member {
-            Some(member) if work.auto => client.subscribe_subconsumer(queue, name, member, false).await.map(drop),
+            Some(member) if work.auto => {
+                client.subscribe_subconsumer(queue, name, member, false).await?;
+                self.bury_the_dead(client).await;
+                Ok(())
+            }
             _ => Ok(()),
         }
     }

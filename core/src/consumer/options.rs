@@ -78,7 +78,8 @@ pub struct ConsumerOptions {
     pub unknown_handler_policy: UnknownHandlerPolicy,
     /// The name of this worker among those that share the consumer. Default none: not cooperative.
     ///
-    /// `auto` makes one up of host, process and a counter, and gives it up again on stop.
+    /// `auto` makes one up of host, process and a counter, and gives it up again on stop. One that was killed is
+    /// unregistered by a later one: without a batch, and silent for ten dead intervals and ten minutes, or for a day.
     pub subconsumer: Option<String>,
     /// Take over the batch of a worker that was silent for so long. Default never.
     pub dead_interval: Option<Interval>,
@@ -232,7 +233,7 @@ impl ConsumerOptions {
     pub(super) fn name_member(&mut self) -> bool {
         let auto = self.subconsumer.as_deref() == Some(AUTO);
         if auto {
-            self.subconsumer = Some(member::fresh_name());
+            self.subconsumer = Some(member::auto_name());
         }
         auto
     }

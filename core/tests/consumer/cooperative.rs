@@ -90,6 +90,50 @@ fn a_worker_named_auto_registers_and_leaves_without_a_trace() -> Result<()> {
     })
 }
 
+#[test]
+fn a_worker_that_was_killed_is_unregistered_by_a_later_one() -> Result<()> {
+    wait(async {
+        let client = queue("buried").await?;
+        let members = async || {
+            let sql = "select string_agg(co_name, ' ' order by co_name) from pgque.subscription \
+                 join pgque.consumer on co_id = sub_consumer join pgque.queue on queue_id = sub_queue \
+                 where queue_name = 'buried' and co_name ~ '^group2?[.]' and co_name not like '%-' || $1 || '-%'";
+            let own = Some(std::process::id().to_string());
+            let rows = client.connection().expect("our own").execute(sql, &[own]).await?.rows;
+            Ok::<_, pgque::Error>(format!("{:?}", rows[0][0]))
+        };
+        for name in ["auto-dead-1-1", "auto-busy-1-1", "auto-young-1-1", "chosen"] {
+            client.subscribe_subconsumer("buried", "group", name, false).await?;
+        }
+        client.subscribe_subconsumer("buried", "group2", "auto-other-1-1", false).await?;
+        event(&client, "buried", Event::default()).await?;
+        assert_eq!(client.receive_coop("buried", "group", "auto-busy-1-1", 10, None).await?.len(), 1);
+        let silent = |names: &str, time: &str| {
+            format!(
+                "update pgque.subscription set sub_active = now() - interval '{time}' from pgque.consumer, pgque.queue \
+                 where co_id = sub_consumer and queue_id = sub_queue and queue_name = 'buried' and co_name ~ '{names}'"
+            )
+        };
+        let connection = client.connection().expect("our own");
+        connection.execute_script(&silent("dead|busy|chosen|other", "11 minutes")).await?;
+        connection.execute_script(&silent("young", "9 minutes")).await?;
+        let later = worker("buried", "auto", "30")?;
+        // It takes the batch over only after it has looked for who has none.
+        assert!(matches!(later.next(Some(PATIENCE)).await?, Next::Batch(_)));
+        assert_eq!(
+            members().await?,
+            format!(
+                "{:?}",
+                pgque::Value::Text(
+                    "group.auto-busy-1-1 group.auto-young-1-1 group.chosen group2.auto-other-1-1".into()
+                )
+            )
+        );
+        later.close().await;
+        client.drop_queue("buried", true).await.map(drop)
+    })
+}
+
 /// How much quicker four are is measured by `scripts/bench consumer`.
 #[test]
 fn four_workers_handle_four_messages_at_once() -> Result<()> {
