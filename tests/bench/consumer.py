@@ -1,4 +1,4 @@
-"""The consumer in Python beside pgque-py, which runs on the same server and the same engine.
+"""The consumer and the producer in Python beside pgque-py, which runs on the same server and the same engine.
 
 Each figure is the median of several rounds, in which the two take turns. pgque-py lives in an environment of its
 own, made on first use from PyPI; libpgque is measured as the wheel that users get.
@@ -223,8 +223,29 @@ class Bench:
             ours <= 1,
         )
 
+    def producer(self) -> None:
+        rounds = []
+        for _ in range(3 * self.rounds):
+            self.queue()
+            rounds.append(self.worker("ours", "producer", 64, 1))
+        batch, many, send, lone = map(statistics.median, zip(*rounds, strict=True))
+        self.row(
+            "64 threads on a Producer, messages/s",
+            "≥ 0.8 x send_batch",
+            f"{many:,.0f} ({many / batch:.2f} x)",
+            "",
+            many >= 0.8 * batch,
+        )
+        self.row(
+            "one thread on a Producer, µs",
+            "≤ 1.3 x send",
+            f"{1e6 / lone:.0f} ({send / lone:.2f} x)",
+            "",
+            send <= 1.3 * lone,
+        )
 
-GROUPS = ("latency", "idle", "backlog", "whole", "cooperative", "failing")
+
+GROUPS = ("latency", "idle", "backlog", "whole", "cooperative", "failing", "producer")
 
 
 def main() -> None:

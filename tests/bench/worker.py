@@ -107,6 +107,38 @@ def failing(dsn, ours, messages):
     return time.perf_counter() - began
 
 
+def producer(dsn, ours, senders, seconds):
+    """Events a second: send_batch of 1000, so many threads on a Producer, send by itself, and one on a Producer."""
+    payload = {"id": 12345, "name": "something of an ordinary size"}
+
+    def rate(call, events=1):
+        began, sent = time.perf_counter(), 0
+        while (passed := time.perf_counter() - began) < seconds:
+            call()
+            sent += events
+        return sent / passed
+
+    def together(call):
+        rates = []
+        threads = [
+            threading.Thread(target=lambda: rates.append(rate(call))) for _ in range(senders)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        return sum(rates)
+
+    with pgque.connect(dsn, autocommit=True) as client, pgque.Producer(dsn) as shared:
+        batch = [payload] * 1000
+        return [
+            rate(lambda: client.send_batch("bench", "bench", batch), len(batch)),
+            together(lambda: shared.send("bench", payload, type="bench")),
+            rate(lambda: client.send("bench", payload, type="bench")),
+            rate(lambda: shared.send("bench", payload, type="bench")),
+        ]
+
+
 if __name__ == "__main__":
     case, dsn, ours, *numbers = sys.argv[1:]
     result = globals()[case](dsn, ours == "ours", *map(json.loads, numbers))
