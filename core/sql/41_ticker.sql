@@ -63,9 +63,12 @@ begin
       v_ids := v_ids || v.queue_id;
     elsif v.event_seq > v.prev_seq or cardinality(v.finished) > 0 then
       begin
+        -- In order, so that the index is read: without statistics the planner hopes that a scan of the
+        -- table finds a row soon, and mostly there is none.
         execute format(
-          'select exists (select from pgque.event_%1$s where ev_txid >= $1)
-               or exists (select from pgque.event_%1$s where ev_txid = any ($2))', v.queue_id)
+          'select (select ev_txid from pgque.event_%1$s where ev_txid >= $1 order by ev_txid limit 1) is not null
+               or (select ev_txid from pgque.event_%1$s where ev_txid = any ($2) order by ev_txid limit 1) is not null',
+          v.queue_id)
           into v_late using pg_snapshot_xmax(v.tick_snapshot), v.finished;
         if v_late then
           v_ids := v_ids || v.queue_id;

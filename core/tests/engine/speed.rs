@@ -123,3 +123,17 @@ fn a_consumer_has_one_row_however_it_is_written() {
     client.run("delete from pgque.subscription");
     assert_eq!(client.get::<i32>("select pgque.subscribe('q', 'c')"), 1);
 }
+
+/// The ticker looks a hundred times a second; tables are large between two rotations, and without statistics at first.
+#[test]
+fn a_look_for_new_events_reads_no_whole_table() {
+    let database = Database::new();
+    let mut client = database.client();
+    client.run("select pgque.create_queue('q')");
+    client.run("select pgque.send_batch('q', array_fill('x'::text, array[50000]))");
+    assert_eq!(client.get::<i64>("select pgque.ticker_pending()"), 1);
+    client.run("begin");
+    assert_eq!(client.get::<i64>("select pgque.ticker_pending()"), 0);
+    let read = "select coalesce(sum(seq_tup_read), 0)::bigint from pg_stat_xact_user_tables where relname ~ '^event_'";
+    assert_eq!(client.get::<i64>(read), 0);
+}
