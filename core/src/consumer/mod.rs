@@ -54,6 +54,11 @@ pub enum Next {
 /// long as it takes; errors that time cannot mend (no such consumer, overflow, no permission) are returned. Of several
 /// consumers of one name, in whatever processes, one works and the others stand by.
 ///
+/// The turn is held by a connection. A process that was stopped (by SIGSTOP, a debugger, a paused machine) while its
+/// connection lives therefore keeps it: nobody can tell whether its handler will go on, and two must never be at work.
+/// Where others shall go on meanwhile, use cooperative workers with a `dead_interval`: the heart-beats of a stopped one
+/// end, its batch is taken over under another id, and what it says later of the old one has no effect.
+///
 /// Clones share the consumer. `next` and `finish` are for one task at a time; everything else is for any thread.
 #[derive(Clone)]
 pub struct Consumer(Arc<Shared>);
