@@ -4,91 +4,19 @@ Each figure is the median of several rounds, in which the two take turns. pgque-
 own, made on first use from PyPI; libpgque is measured as the wheel that users get.
 """
 
-import argparse
 import contextlib
-import json
-import os
 import statistics
 import subprocess
-import sys
 import threading
 import time
-from pathlib import Path
 
 import psycopg
-
-ROOT = Path(__file__).resolve().parents[2]
-PLACE = ROOT / ".tools" / "bench"
-PEER = "pgque-py==0.2.2"
+from beside import Beside, main
 
 
-def environment(name: str, *packages: str) -> Path:
-    """A virtual environment with those packages; its interpreter."""
-    python = PLACE / name / "bin" / "python"
-    if not python.exists():
-        subprocess.run([sys.executable, "-m", "venv", PLACE / name], check=True)
-    pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    subprocess.run([*pip, *packages], check=True)
-    return python
-
-
-def wheel() -> str:
-    """The wheel of this tree, built for speed."""
-    maturin = ["maturin", "build", "--quiet", "--release", "--locked"]
-    subprocess.run(
-        [
-            *maturin,
-            "--manifest-path",
-            ROOT / "bindings-python/Cargo.toml",
-            "--out",
-            PLACE / "wheel",
-        ],
-        check=True,
-    )
-    return str(max((PLACE / "wheel").glob("*.whl"), key=lambda path: path.stat().st_mtime))
-
-
-class Bench:
-    def __init__(self, dsn: str, pythons: dict[str, Path], rounds: int) -> None:
-        self.dsn, self.pythons, self.rounds = dsn, pythons, rounds
-        self.side = psycopg.connect(dsn, autocommit=True)
-        self.rows: list[dict] = []
-
-    def sql(self, text: str, *args: object) -> list[tuple]:
-        cursor = self.side.execute(text, args or None)
-        return cursor.fetchall() if cursor.description else []
-
-    def queue(self) -> None:
-        if self.sql("select 1 from pgque.queue where queue_name = 'bench'"):
-            self.sql("select pgque.drop_queue('bench', true)")
-        self.sql("select pgque.create_queue('bench'), pgque.subscribe('bench', 'reader')")
-
-    def batches(self, count: int, size: int) -> None:
-        for _ in range(count):
-            self.sql(
-                "select pgque.send_batch('bench', array_fill('{\"a\":1}'::text, array[%s]))", size
-            )
-            self.sql("select pgque.force_next_tick('bench')")
-            self.sql("select pgque.ticker('bench')")
-
-    def worker(self, who: str, case: str, *numbers: float) -> object:
-        command = [self.pythons[who], ROOT / "tests/bench/worker.py", case, self.dsn, who]
-        output = subprocess.run(
-            [*map(str, command), *map(json.dumps, numbers)], check=True, stdout=subprocess.PIPE
-        )
-        return json.loads(output.stdout)
-
-    def turns(self, measure) -> dict[str, list]:
-        """Both in turn, so that what slows the machine slows both."""
-        results: dict[str, list] = {who: [] for who in self.pythons}
-        for _ in range(self.rounds):
-            for who in self.pythons:
-                self.queue()
-                results[who].append(measure(who))
-        return results
-
-    def row(self, work: str, reach: str, ours: str, peer: str, ok: bool) -> None:
-        self.rows.append({"work": work, "reach": reach, "ours": ours, "pgque-py": peer, "ok": ok})
+class Bench(Beside):
+    worker_file = "worker.py"
+    groups = ("latency", "idle", "backlog", "whole", "cooperative", "failing", "producer")
 
     def latency(self) -> None:
         def measure(who: str) -> list[float]:
@@ -245,35 +173,5 @@ class Bench:
         )
 
 
-GROUPS = ("latency", "idle", "backlog", "whole", "cooperative", "failing", "producer")
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--only", choices=GROUPS)
-    parser.add_argument("--json", action="store_true")
-    chosen = parser.parse_args()
-    pythons = {
-        "ours": environment("ours", "--force-reinstall", wheel()),
-        "peer": environment("peer", PEER, "psycopg[binary]"),
-    }
-    bench = Bench(os.environ["PGQUE_TEST_DSN"], pythons, chosen.rounds)
-    for group in GROUPS if chosen.only is None else [chosen.only]:
-        print(f"{group} …", file=sys.stderr)
-        getattr(bench, group)()
-    if chosen.json:
-        return print(json.dumps(bench.rows, indent=2))
-    titles = ["work", "reach", "ours", "pgque-py", "ok"]
-    table = [titles] + [
-        [str(r[t]) if t != "ok" else "yes" if r[t] else "NO" for t in titles] for r in bench.rows
-    ]
-    widths = [max(len(line[n]) for line in table) for n in range(len(titles))]
-    for line in table:
-        print(
-            "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-        )
-
-
 if __name__ == "__main__":
-    main()
+    main(Bench, __doc__)
