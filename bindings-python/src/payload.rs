@@ -8,6 +8,7 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyDict, PyString, PyType};
 
 use crate::error::invalid;
+use crate::json::{self, Unusual};
 
 /// `send`'s arguments as an event of the core. A type or an extra field of a `pgque.Event` beats the keyword.
 pub fn event(
@@ -70,15 +71,22 @@ fn json_text(value: &Bound<'_, PyAny>, op: &'static str, name: impl Fn() -> Stri
         if let Ok(text) = value.cast::<PyString>() {
             return text.extract();
         }
-        match encoder(py)?.call1((value,)) {
-            Ok(text) => text.extract(),
-            Err(refused) => psycopg_json(value)?.ok_or(refused),
+        match json::encode(value) {
+            Ok(text) => Ok(text),
+            Err(Unusual) => unusual(value),
         }
     };
     write().map_err(|e| {
         let reason = e.value(py).to_string();
         invalid(py, op, format!("{} is not valid JSON: {reason}", name()), e)
     })
+}
+
+fn unusual(value: &Bound<'_, PyAny>) -> PyResult<String> {
+    match encoder(value.py())?.call1((value,)) {
+        Ok(text) => text.extract(),
+        Err(refused) => psycopg_json(value)?.ok_or(refused),
+    }
 }
 
 /// The encoder is made once: `json.dumps` with options makes a new one for each call.
