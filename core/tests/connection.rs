@@ -2,7 +2,12 @@
 //!
 //! `PGQUE_TEST_DSN` names a server where the role may end other sessions.
 
-use std::time::Duration;
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use pgque::{Connection, Kind, Settings, TransactionStatus, Value};
 
@@ -353,5 +358,73 @@ fn an_error_names_the_call_that_failed() {
         assert_eq!(connection.unlisten("x").await.unwrap_err().op(), "unlisten");
         assert_eq!(connection.execute("select 1", &[]).await.unwrap_err().op(), "execute");
         Ok(())
+    });
+}
+
+/// Between a client and the server: the answer to BEGIN is held back until the client has said the word, five seconds at
+/// most. Its port, and whether the word came in time.
+fn holding_back_begin(server: SocketAddr, word: &'static str) -> (u16, Arc<AtomicBool>) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("there is a free port");
+    let port = listener.local_addr().expect("it has an address").port();
+    let (said, in_time) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+    let (heard, noted) = (said.clone(), in_time.clone());
+    thread::spawn(move || -> std::io::Result<()> {
+        let (mut client, _) = listener.accept()?;
+        let mut upstream = TcpStream::connect(server)?;
+        let (mut asking, mut answering) = (client.try_clone()?, upstream.try_clone()?);
+        thread::spawn(move || {
+            relay(&mut asking, &mut upstream, |bytes| {
+                if contains(bytes, word) {
+                    heard.store(true, Ordering::SeqCst);
+                }
+            })
+        });
+        relay(&mut answering, &mut client, |bytes| {
+            let end = Instant::now() + Duration::from_secs(5);
+            while contains(bytes, "BEGIN\0") && !said.load(Ordering::SeqCst) && Instant::now() < end {
+                thread::sleep(Duration::from_millis(1));
+            }
+            if contains(bytes, "BEGIN\0") {
+                noted.store(said.load(Ordering::SeqCst), Ordering::SeqCst);
+            }
+        })
+    });
+    (port, in_time)
+}
+
+fn relay(from: &mut TcpStream, to: &mut TcpStream, mut look: impl FnMut(&[u8])) -> std::io::Result<()> {
+    let mut buffer = [0; 8192];
+    loop {
+        let count = from.read(&mut buffer)?;
+        if count == 0 {
+            return to.shutdown(Shutdown::Write);
+        }
+        look(&buffer[..count]);
+        to.write_all(&buffer[..count])?;
+    }
+}
+
+fn contains(bytes: &[u8], word: &str) -> bool {
+    bytes.windows(word.len()).any(|window| window == word.as_bytes())
+}
+
+#[test]
+fn begin_travels_with_the_first_statement() {
+    run(async {
+        let direct = Connection::open(settings()).await?;
+        let result = direct.execute("select host(inet_server_addr()), inet_server_port()", &[]).await?;
+        let (Value::Text(host), Value::Int(port)) = (&result.rows[0][0], &result.rows[0][1]) else {
+            panic!("the tests' server is reached by TCP");
+        };
+        let server = SocketAddr::new(host.parse().expect("an address"), u16::try_from(*port).expect("a port"));
+        let (port, in_time) = holding_back_begin(server, "42 as word");
+        let dsn = std::env::var("PGQUE_TEST_DSN").expect("it was set before");
+        let between = if dsn.contains('?') { '&' } else { '?' };
+        let dsn = format!("{dsn}{between}host=127.0.0.1&port={port}&sslmode=disable");
+        let connection = Connection::open(Settings::parse(&dsn)?.autocommit(false)).await?;
+        assert_eq!(number(&connection, "select 42 as word").await?, 42);
+        assert!(in_time.load(Ordering::SeqCst), "BEGIN was answered before the statement was sent");
+        assert_eq!(connection.transaction_status(), TransactionStatus::Active);
+        connection.commit().await
     });
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Poll;
 use std::time::Duration;
 
 use futures_util::TryStreamExt;
@@ -13,7 +14,7 @@ use super::session::{Notification, Session};
 use super::settings::Settings;
 use super::statement::{Abandoned, Running};
 use crate::error::{Error, Kind, Result};
-use crate::executor::{Param, ParamValue, check_nul};
+use crate::executor::{BoxFuture, Param, ParamValue, check_nul};
 use crate::value::{self, ResultSet, TextParam};
 
 /// What a primary says that has become a standby.
@@ -53,6 +54,24 @@ struct State {
     closed: bool,
     /// Why the transaction may not be ended, or another begun, by whoever has this connection.
     hold: Option<&'static str>,
+}
+
+/// A BEGIN on its way.
+struct Begun {
+    running: Running,
+    answer: BoxFuture<'static, Result<(), tokio_postgres::Error>>,
+    answered: Option<Result<(), tokio_postgres::Error>>,
+}
+
+impl Begun {
+    async fn answer(self) -> Result<(), tokio_postgres::Error> {
+        let answer = match self.answered {
+            Some(answer) => answer,
+            None => self.answer.await,
+        };
+        self.running.done();
+        answer
+    }
 }
 
 impl Connection {
@@ -130,7 +149,9 @@ impl Connection {
             return Err(Error::new(Kind::Conflict, "begin", "a transaction is already open"));
         }
         let session = self.live(&mut slot, "begin").await?;
-        self.send_begin(&session, "begin").await
+        let begun = self.send_begin(&session).await;
+        drop(slot);
+        self.begun("begin", Some(begun), Ok(())).await
     }
 
     /// Commits; without an open transaction nothing happens.
@@ -176,10 +197,10 @@ impl Connection {
         let params: Vec<Param> = params.iter().map(|p| Param::maybe("parameter", p.clone())).collect();
         check_nul("execute", "sql", sql)?;
         params.iter().try_for_each(|p| p.check("execute"))?;
-        let session = self.enter("execute").await?;
+        let (session, begun) = self.enter("execute").await?;
         let bound = bind(&params);
         let result = self.answer(&session, Abandoned::Cancel, value::run(&session.client, sql, &bound)).await;
-        self.leave(result)
+        self.leave("execute", begun, result).await
     }
 
     /// Runs several statements, separated by semicolons, without parameters or results.
@@ -190,9 +211,9 @@ impl Connection {
     /// `argument` is what the caller gave of the text.
     async fn script(&self, op: &'static str, argument: &str, sql: &str) -> Result<()> {
         check_nul(op, argument, sql)?;
-        let session = self.enter(op).await?;
+        let (session, begun) = self.enter(op).await?;
         let result = self.answer(&session, Abandoned::Cancel, session.client.batch_execute(sql)).await;
-        self.leave(result.map_err(|e| Error::from_driver(op, e)))
+        self.leave(op, begun, result.map_err(|e| Error::from_driver(op, e))).await
     }
 
     /// Marks a point in the open transaction; an inner one hides the outer one until it is released.
@@ -260,11 +281,11 @@ impl Connection {
 
     /// Runs a typed call's statement.
     pub(crate) async fn run(&self, op: &'static str, sql: &str, params: &[Param]) -> Result<Vec<Row>> {
-        let session = self.enter(op).await?;
+        let (session, begun) = self.enter(op).await?;
         let bound = bind(params);
         let arguments = value::refs(&bound);
         let result = self.answer(&session, Abandoned::Cancel, session.client.query_typed(sql, &arguments)).await;
-        self.leave(result.map_err(|e| Error::from_driver(op, e)))
+        self.leave(op, begun, result.map_err(|e| Error::from_driver(op, e))).await
     }
 
     /// Runs a statement of one row. In autocommit the row arrives before the commit: it is given also if the end then
@@ -276,7 +297,7 @@ impl Connection {
         params: &[Param],
     ) -> Result<(Option<Row>, Result<()>)> {
         params.iter().try_for_each(|p| p.check(op))?;
-        let session = self.enter(op).await?;
+        let (session, begun) = self.enter(op).await?;
         let mut row = None;
         let run = async {
             let stream = session.client.query_typed_raw(sql, bind(params)).await?;
@@ -287,50 +308,70 @@ impl Connection {
             Ok(())
         };
         let end = self.answer(&session, Abandoned::Cancel, run).await;
-        let end = self.leave(end.map_err(|e| Error::from_driver(op, e)));
+        let end = self.leave(op, begun, end.map_err(|e| Error::from_driver(op, e))).await;
         match end {
             Err(error) if row.is_none() && error.server().is_none() && session.dismissed() => Err(error),
             end => Ok((row, end)),
         }
     }
 
-    /// The live session, with a transaction open if autocommit is off.
-    async fn enter(&self, op: &'static str) -> Result<Arc<Session>> {
+    /// The live session, with a transaction under way if autocommit is off: BEGIN then travels with the statement.
+    async fn enter(&self, op: &'static str) -> Result<(Arc<Session>, Option<Begun>)> {
         let mut slot = self.slot(op).await?;
         let session = self.live(&mut slot, op).await?;
         let State { autocommit, transaction, .. } = self.state(|s| *s);
-        if !autocommit && transaction == TransactionStatus::Idle {
-            self.send_begin(&session, op).await?;
-        }
-        Ok(session)
+        let begun = match !autocommit && transaction == TransactionStatus::Idle {
+            true => Some(self.send_begin(&session).await),
+            false => None,
+        };
+        Ok((session, begun))
     }
 
-    async fn send_begin(&self, session: &Arc<Session>, op: &'static str) -> Result<()> {
+    /// Sends BEGIN and does not wait for the answer. With the slot locked, so that nobody's statement comes before it.
+    async fn send_begin(&self, session: &Arc<Session>) -> Begun {
         // Before the answer: it will be open also if nobody waits for that.
         self.set(TransactionStatus::Active);
-        let result = self.answer(session, Abandoned::Await, session.client.batch_execute("begin")).await;
-        result.map_err(|e| {
-            self.set(TransactionStatus::Idle);
-            Error::from_driver(op, e)
-        })
+        let running = self.running(session, Abandoned::Await).await;
+        let session = session.clone();
+        let mut answer: BoxFuture<_> = Box::pin(async move { session.client.batch_execute("begin").await });
+        // The first look at it sends it.
+        let answered = match futures_util::poll!(answer.as_mut()) {
+            Poll::Ready(result) => Some(result),
+            Poll::Pending => None,
+        };
+        Begun { running, answer, answered }
     }
 
-    /// Waits for the answer to a statement; if nobody does so to the end, it is given up at the server as well.
-    async fn answer<T>(&self, session: &Arc<Session>, abandoned: Abandoned, statement: impl Future<Output = T>) -> T {
+    /// What came of a statement, which counts only if the BEGIN that travelled with it was heeded.
+    async fn begun<T>(&self, op: &'static str, begun: Option<Begun>, result: Result<T>) -> Result<T> {
+        let Some(begun) = begun else { return result };
+        let Err(error) = begun.answer().await else { return result };
+        self.set(TransactionStatus::Idle);
+        let error = Error::from_driver(op, error);
+        // A cancel request that hit BEGIN alone: the statement ran, and was committed by itself.
+        Err(if result.is_ok() { error.with_uncertainty() } else { error })
+    }
+
+    async fn running(&self, session: &Arc<Session>, abandoned: Abandoned) -> Running {
         let shared = Arc::downgrade(&self.0);
         let failed = move || {
             if let Some(shared) = shared.upgrade() {
                 Connection(shared).fail();
             }
         };
-        let running = Running::start(session, abandoned, failed).await;
+        Running::start(session, abandoned, failed).await
+    }
+
+    /// Waits for the answer to a statement; if nobody does so to the end, it is given up at the server as well.
+    async fn answer<T>(&self, session: &Arc<Session>, abandoned: Abandoned, statement: impl Future<Output = T>) -> T {
+        let running = self.running(session, abandoned).await;
         let answer = statement.await;
         running.done();
         answer
     }
 
     /// Notes that the open transaction, if any, has failed with the server's error.
-    fn leave<T>(&self, result: Result<T>) -> Result<T> {
+    async fn leave<T>(&self, op: &'static str, begun: Option<Begun>, result: Result<T>) -> Result<T> {
         if result.as_ref().is_err_and(|e| e.sqlstate().is_some()) {
             self.fail();
         }
@@ -342,7 +383,7 @@ impl Connection {
         {
             session.give_up("the server no longer writes; connecting to the one that does");
         }
-        result
+        self.begun(op, begun, result).await
     }
 
     fn fail(&self) {
