@@ -1,8 +1,11 @@
 //! The one async runtime, started on first use, and the blocking wait on top of it.
 
 use std::future::Future;
-use std::sync::{LazyLock, Mutex, OnceLock, PoisonError};
-use std::time::Duration;
+use std::pin::Pin;
+use std::sync::{Arc, LazyLock, Mutex, OnceLock, PoisonError};
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::{self, Thread};
+use std::time::{Duration, Instant};
 
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::watch;
@@ -82,17 +85,17 @@ pub fn wait<T>(future: impl Future<Output = Result<T>>) -> Result<T> {
         return Err(Error::new(Kind::Conflict, "wait", message));
     }
     let handle = handle()?;
-    let Some(interrupt) = INTERRUPT.get() else {
-        return handle.block_on(future);
-    };
+    let interrupt = INTERRUPT.get();
+    let waker = Waker::from(Arc::new(Unpark(thread::current())));
     let mut future = Box::pin(future);
     loop {
-        let slice = async { tokio::time::timeout(INTERRUPT_SLICE, future.as_mut()).await };
-        if let Ok(result) = handle.block_on(slice) {
+        let inside = handle.enter();
+        if let Some(result) = poll_for(future.as_mut(), &waker, interrupt.map(|_| INTERRUPT_SLICE)) {
             return result;
         }
         // Asked outside of the runtime: the host's signal handlers may make blocking calls themselves.
-        if interrupt() {
+        drop(inside);
+        if interrupt.is_some_and(|interrupt| interrupt()) {
             drop(future);
             let told = async {
                 let mut farewells = FAREWELLS.subscribe();
@@ -101,5 +104,39 @@ pub fn wait<T>(future: impl Future<Output = Result<T>>) -> Result<T> {
             handle.block_on(told);
             return Err(Error::new(Kind::Interrupted, "wait", "interrupted by the caller"));
         }
+    }
+}
+
+/// Polls for so long at most. The thread itself waits, where a timer of the runtime would wake the runtime at each call
+/// just to hear of a time that hardly ever comes.
+fn poll_for<F: Future>(mut future: Pin<&mut F>, waker: &Waker, limit: Option<Duration>) -> Option<F::Output> {
+    let mut context = Context::from_waker(waker);
+    let mut end = None;
+    loop {
+        if let Poll::Ready(output) = future.as_mut().poll(&mut context) {
+            return Some(output);
+        }
+        let Some(limit) = limit else {
+            thread::park();
+            continue;
+        };
+        let end = *end.get_or_insert_with(|| Instant::now() + limit);
+        let left = end.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return None;
+        }
+        thread::park_timeout(left);
+    }
+}
+
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.0.unpark();
     }
 }
