@@ -1,0 +1,167 @@
+"""Manners towards the interpreter: the lock, memory, sub-interpreters, builds without the lock."""
+
+from __future__ import annotations
+
+import gc
+import os
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from contextlib import contextmanager
+
+import pytest
+from running import lock_events
+
+import pgque
+
+
+@contextmanager
+def locked(dsn, queue):
+    """Until the block ends, whoever sends or receives has to wait."""
+    with pgque.connect(dsn) as holder:
+        lock_events(holder, queue)
+        holder.execute("lock table pgque.subscription in access exclusive mode")
+        yield
+        holder.rollback()
+
+
+def blocked(dsn, queue, call) -> None:
+    with locked(dsn, queue):
+        thread = threading.Thread(target=call)
+        thread.start()
+        assert turns_while(thread, 0.4) > 50
+    thread.join(10)
+    assert not thread.is_alive()
+
+
+def turns_while(thread: threading.Thread, seconds: float) -> int:
+    """How often this thread had its turn while the other one was in its call."""
+    turns, end = 0, time.monotonic() + seconds
+    while thread.is_alive() and time.monotonic() < end:
+        time.sleep(0.001)
+        turns += 1
+    assert thread.is_alive(), "the call did not block"
+    return turns
+
+
+CALLS = {
+    "send": lambda client, queue: client.send(queue, {}),
+    "send_batch": lambda client, queue: client.send_batch(queue, "t", [1, 2]),
+    "receive": lambda client, queue: client.receive(queue, "c"),
+    "subscribe": lambda client, queue: client.subscribe(queue, "d"),
+    "execute": lambda client, queue: client.execute("select 1 from pgque.subscription"),
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_a_call_that_waits_for_the_server_lets_others_go_on(dsn, client, queue, name):
+    blocked(dsn, queue, lambda: CALLS[name](client, queue))
+
+
+def test_a_producer_that_waits_lets_others_go_on(dsn, queue):
+    with pgque.Producer(dsn) as producer:
+        blocked(dsn, queue, lambda: producer.send(queue, {}))
+        closing = [threading.Thread(target=producer.send, args=(queue, {}))]
+
+        def flush():
+            closing[0].start()
+            # The event has to be on its way before there is anything to wait for.
+            while not producer.stats()["queue_length"]:
+                pass
+            producer.flush()
+
+        blocked(dsn, queue, flush)
+        closing[0].join(10)
+
+
+def test_what_waits_for_messages_lets_others_go_on(dsn, queue):
+    consumer, ticker = pgque.Consumer(dsn, queue=queue, name="c"), pgque.Ticker(dsn)
+    for runner in (consumer, ticker):
+        thread = threading.Thread(target=runner.start)
+        thread.start()
+        assert turns_while(thread, 0.4) > 50
+        runner.stop()
+        thread.join(10)
+        assert not thread.is_alive()
+
+
+def memory() -> int:
+    with open("/proc/self/statm") as statm:
+        return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="reads Linux's account")
+def test_a_hundred_thousand_calls_leave_nothing_behind(client, queue, tick):
+    client.send_batch(queue, "t", [{"n": n} for n in range(1000)])
+    tick()
+    messages = client.receive(queue, "c", 1000)
+    batch_id = messages[0].batch_id
+    assert len(messages) == 1000
+
+    def some(times: int) -> None:
+        """Calls of each kind: to the server and not, that succeed and that fail."""
+        for n in range(times):
+            client.execute("select %s::int, %s", [n, "text"]).fetchall()
+            client.queue_info(queue)
+            for message in messages[:20]:
+                assert message.payload and message.type == "t" and message.created_at
+                repr(message), message.json(), message == messages[0]
+            pgque.Message(1, 2, "t", "{}", None, None)
+            for bad in (lambda: client.send(queue, object()), lambda: client.nack(0, 0)):
+                with pytest.raises(pgque.PgqueError):
+                    bad()
+            pgque.Event({"n": n}), pgque.retry(5, "later"), pgque.Text("x")
+        client.receive(queue, "c", 1000)
+
+    # Each round is some 170 calls.
+    some(100)
+    gc.collect()
+    objects, before = len(gc.get_objects()), memory()
+    counts = [sys.getrefcount(kind) for kind in (pgque.Message, pgque.PgqueInvalidInput, None)]
+    some(600)
+    gc.collect()
+    assert len(gc.get_objects()) - objects < 200
+    assert memory() - before < 8 << 20
+    after = [sys.getrefcount(kind) for kind in (pgque.Message, pgque.PgqueInvalidInput, None)]
+    assert all(b - a < 1000 for a, b in zip(counts, after, strict=True))
+    assert client.ack(batch_id) == 1
+
+
+SUB_INTERPRETER = """
+try:
+    import _interpreters as interpreters
+except ImportError:
+    import _xxsubinterpreters as interpreters
+import sys
+
+code = '''
+import sys
+sys.path[:] = {path!r}
+try:
+    import pgque
+except ImportError as error:
+    print("refused:", error, flush=True)
+'''
+interpreters.run_string(interpreters.create(), code.format(path=sys.path))
+import pgque
+print("fine", pgque.__version__)
+"""
+
+
+def test_a_sub_interpreter_is_refused_and_the_main_one_goes_on():
+    done = subprocess.run(
+        [sys.executable, "-c", SUB_INTERPRETER], capture_output=True, text=True, timeout=30
+    )
+    refused, fine = done.stdout.splitlines()
+    assert "refused:" in refused and "subinterpreters" in refused.replace("-", ""), done.stderr
+    assert fine == f"fine {pgque.__version__}"
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_lock_of_a_build_without_one_stays_off():
+    if getattr(sys, "_is_gil_enabled", lambda: True)():
+        pytest.skip("this build has the lock")
+    code = textwrap.dedent("import pgque, sys; sys.exit(sys._is_gil_enabled())")
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
