@@ -97,14 +97,17 @@ impl PgqueClient {
         self.conn.bind(py).call_method0(intern!(py, "transaction"))
     }
 
+    /// Open a transaction, also in autocommit.
     fn begin(&self, py: Python<'_>) -> PyResult<()> {
         wait(py, self.own("begin")?.begin())
     }
 
+    /// Commit the open transaction; without one nothing happens. One that has failed is rolled back, with an error.
     fn commit(&self, py: Python<'_>) -> PyResult<()> {
         wait(py, self.own("commit")?.commit())
     }
 
+    /// Roll the open transaction back; without one nothing happens.
     fn rollback(&self, py: Python<'_>) -> PyResult<()> {
         wait(py, self.own("rollback")?.rollback())
     }
@@ -121,10 +124,12 @@ impl PgqueClient {
         self.conn.bind(py).call_method1(intern!(py, "execute"), (sql, params))
     }
 
+    /// Have notifications of a channel, from the commit on.
     fn listen(&self, py: Python<'_>, channel: &str) -> PyResult<()> {
         wait(py, self.own("listen")?.listen(channel))
     }
 
+    /// Have a channel's notifications no more.
     fn unlisten(&self, py: Python<'_>, channel: &str) -> PyResult<()> {
         wait(py, self.own("unlisten")?.unlisten(channel))
     }

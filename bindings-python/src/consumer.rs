@@ -1,6 +1,7 @@
 //! The consumer's core, which `pgque.Consumer` pulls by the batch.
 
-use pgque::{ConsumerOptions, Interval, Settings, UnknownHandlerPolicy};
+use pgque::runtime::time_limit;
+use pgque::{ConsumerOptions, Interval, Next, Settings, UnknownHandlerPolicy};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyDict};
@@ -51,10 +52,14 @@ impl Consumer {
         py.detach(|| self.0.begin_run()).map_err(to_py)
     }
 
-    /// The next batch, or None once `stop` was called.
-    fn next(&self, py: Python<'_>) -> PyResult<Option<Batch>> {
-        let batch = wait(py, self.0.next_batch())?;
-        Ok(batch.map(|batch| Batch::new(self.0.clone(), batch)))
+    /// The next batch, or None once `stop` was called, or when there was nothing for `limit` seconds.
+    #[pyo3(signature = (limit=None))]
+    fn next(&self, py: Python<'_>, limit: Option<f64>) -> PyResult<Option<Batch>> {
+        let limit = time_limit("next", "limit", limit.unwrap_or(f64::INFINITY)).map_err(to_py)?;
+        match wait(py, self.0.next(limit))? {
+            Next::Batch(batch) => Ok(Some(Batch::new(self.0.clone(), batch))),
+            Next::Idle | Next::Stopped => Ok(None),
+        }
     }
 
     /// Tell the server what was made of a batch.

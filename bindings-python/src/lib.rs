@@ -5,6 +5,8 @@ mod client;
 mod connection;
 mod consumer;
 mod error;
+mod interpreter;
+mod json;
 mod logging;
 mod message;
 mod payload;
@@ -41,6 +43,7 @@ mod _pgque {
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         let py = module.py();
+        crate::interpreter::refuse_all_but_the_main_one(py)?;
         module.add("__version__", pgque::VERSION)?;
         module.add("KINDS", crate::error::kinds(py)?)?;
         crate::consumer::add_defaults(module)?;

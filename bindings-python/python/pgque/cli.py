@@ -1,4 +1,4 @@
-"""The command ``pgque``, which the core holds."""
+"""The command ``pgque``: the core's, and ``worker``, which runs Python."""
 
 from __future__ import annotations
 
@@ -9,4 +9,9 @@ from ._pgque import cli_main
 
 def main() -> None:
     """Run the command with this process's arguments and exit with its code."""
-    sys.exit(cli_main(["pgque", *sys.argv[1:]]))
+    args = sys.argv[1:]
+    if args[:1] == ["worker"]:
+        from . import _worker
+
+        sys.exit(_worker.main(args[1:]))
+    sys.exit(cli_main(["pgque", *args]))

@@ -55,18 +55,22 @@ class Cursor:
         self.rowcount = total
 
     def fetchone(self) -> tuple[Any, ...] | None:
+        """The next row, or None after the last."""
         return next(self._rows, None)
 
     def fetchmany(self, size: int = 0) -> list[tuple[Any, ...]]:
+        """The next so many rows, or ``arraysize``; fewer at the end."""
         return [row for _, row in zip(range(size or self.arraysize), self._rows, strict=False)]
 
     def fetchall(self) -> list[tuple[Any, ...]]:
+        """All rows that are left."""
         return list(self._rows)
 
     def __iter__(self) -> Iterator[tuple[Any, ...]]:
         return self._rows
 
     def close(self) -> None:
+        """Forget the rows."""
         self._rows = iter(())
 
     def __enter__(self) -> Cursor:
@@ -87,6 +91,7 @@ class Connection(_pgque.Connection):
         return self.cursor().execute(sql, params)
 
     def cursor(self) -> Cursor:
+        """A new cursor on this connection."""
         return Cursor(self)
 
     @contextmanager

@@ -210,14 +210,24 @@ class Consumer:
         """How the loop fares, at any time, from any thread."""
         return self._core.health()
 
-    def _run(self) -> None:
+    def _run(self, limit: float | None = None) -> int:
         if self._core.concurrency == 1 or self._handling.batch_handler is not None:
-            self._run_with(self._handling.run)
-            return
+            return self._run_with(self._handling.run, limit)
         with Crew(self.name, self._handling.run_lane) as crew:
-            self._run_with(crew.handle)
+            return self._run_with(crew.handle, limit)
 
-    def _run_with(self, handle: Callable[[_pgque.Batch], None]) -> None:
-        while (batch := self._core.next()) is not None:
+    def _run_with(self, handle: Callable[[_pgque.Batch], None], limit: float | None) -> int:
+        count = 0
+        while (batch := self._core.next(limit)) is not None:
             handle(batch)
             self._core.finish(batch)
+            count += len(batch)
+        return count
+
+    def _drain(self) -> tuple[int, Health]:
+        """Handle what is there now; how many messages, and how the loop fared at the end."""
+        self._core.begin_run()
+        try:
+            return self._run(limit=0), self._core.health()
+        finally:
+            self._core.close()

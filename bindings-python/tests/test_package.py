@@ -1,0 +1,82 @@
+"""The package as it is installed: where it comes from, what it needs, what importing it costs."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import inspect
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import pgque
+
+
+def test_the_installed_package_is_what_is_tested():
+    """`scripts/test python` says so; a development build is imported from the source tree."""
+    if "PGQUE_TEST_INSTALLED" not in os.environ:
+        pytest.skip("a development build")
+    assert Path(pgque.__file__).is_relative_to(sys.prefix)
+
+
+def test_it_needs_no_other_package():
+    requires = importlib.metadata.requires("libpgque") or []
+    assert [line for line in requires if "extra ==" not in line] == []
+
+
+def test_it_is_typed_and_licensed():
+    assert Path(pgque.__file__).with_name("py.typed").exists()
+    assert Path(pgque.__file__).with_name("_pgque.pyi").exists()
+    assert importlib.metadata.metadata("libpgque")["License-Expression"] == "Apache-2.0"
+
+
+#: What is slow to import and not needed by a program that does not use it itself.
+HEAVY = [
+    "asyncio",
+    "psycopg",
+    "ssl",
+    "socket",
+    "subprocess",
+    "argparse",
+    "pytest",
+    "urllib.request",
+]
+
+
+def test_importing_is_quick():
+    """50 ms are promised; the bound leaves room for a machine that does much else."""
+    program = f"""
+import sys, time
+before = set(sys.modules)
+began = time.perf_counter()
+import pgque
+seconds = time.perf_counter() - began
+print(seconds, *(set({HEAVY}) & (set(sys.modules) - before)))
+"""
+    best = float("inf")
+    for _ in range(5):
+        out = subprocess.run(
+            [sys.executable, "-c", program], capture_output=True, text=True, check=True
+        ).stdout
+        seconds, *heavy = out.split()
+        assert heavy == []
+        best = min(best, float(seconds))
+    assert best < 0.25
+
+
+def public_objects():
+    for name in pgque.__all__:
+        value = getattr(pgque, name)
+        if not callable(value):
+            continue
+        yield name, value
+        if isinstance(value, type):
+            for member, function in vars(value).items():
+                if not member.startswith("_") and callable(function):
+                    yield f"{name}.{member}", function
+
+
+def test_everything_public_says_what_it_is_for():
+    assert [name for name, value in public_objects() if not inspect.getdoc(value)] == []
