@@ -12,6 +12,7 @@ setup_python() {
         .venv/bin/python -m pip install --quiet --disable-pip-version-check --requirement scripts/requirements.txt
         remember python scripts/requirements.txt
     }
+    [[ -n ${PGQUE_TEST_PYTHONS:-} ]] || scripts/newer-python
 }
 
 build_python() {
@@ -19,15 +20,47 @@ build_python() {
     maturin develop --quiet --locked --manifest-path bindings-python/Cargo.toml
 }
 
+# The wheel, not the source tree, on each interpreter. With arguments for pytest on the first alone.
 test_python() {
-    (cd bindings-python && python -m pytest --quiet "$@")
+    local python wheel pythons
+    read -ra pythons <<<"${PGQUE_TEST_PYTHONS:-python3 $ROOT/.tools/python-3.13/usr/bin/python3.13}"
+    wheel=$(development_wheel)
+    ((!$#)) || pythons=("${pythons[0]}")
+    for python in "${pythons[@]}"; do test_wheel "$python" "$wheel" "$@"; done
     (($#)) || python tests/connection/secrets.py python
+}
+
+# Quick to build, and stripped, for nobody debugs it.
+development_wheel() {
+    rm -rf .tools/wheel
+    maturin build --quiet --locked --strip --manifest-path bindings-python/Cargo.toml --out .tools/wheel
+    echo "$ROOT"/.tools/wheel/*.whl
+}
+
+# test_wheel PYTHON WHEEL [ARG…]: in an environment where nothing else of ours is.
+test_wheel() {
+    local venv
+    venv=$ROOT/.tools/venv-$("$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+    [[ -x $venv/bin/python ]] || "$1" -m venv --without-pip "$venv"
+    install_wheel "$venv" "$2"
+    "$venv/bin/python" -VV
+    (cd bindings-python && PGQUE_TEST_INSTALLED=yes "$venv/bin/python" -m pytest --quiet "${@:3}")
+    (($# > 2)) || (cd "$venv" && bin/python -m mypy.stubtest pgque)
+}
+
+install_wheel() {
+    local pip=(.venv/bin/python -m pip --disable-pip-version-check --python "$1/bin/python" install --quiet)
+    "${pip[@]}" --constraint scripts/requirements.txt "$2[test]"
+    # Another wheel of the same version is no reason for pip to look at it.
+    "${pip[@]}" --force-reinstall --no-deps "$2"
 }
 
 lint_python() {
     need ruff
+    local ours=(bindings-python/python bindings-python/examples)
     all_of "ruff check ." "ruff format --check ." \
-        "mypy --strict --config-file bindings-python/pyproject.toml bindings-python/python"
+        "mypy --strict --config-file bindings-python/pyproject.toml ${ours[*]}" \
+        "pyright --pythonpath .venv/bin/python ${ours[*]}"
 }
 
 versions_python() {
@@ -44,6 +77,7 @@ package_python() {
     need maturin
     cp LICENSE bindings-python/
     trap 'rm -f bindings-python/LICENSE' EXIT
+    maturin sdist --quiet --manifest-path bindings-python/Cargo.toml --out dist
     # A wheel made with zig runs on any Linux since 2014; without zig, on this one and newer.
     if python -m ziglang version >/dev/null 2>&1; then
         maturin build --release --locked --zig --compatibility manylinux2014 \
@@ -52,16 +86,37 @@ package_python() {
         warn "ziglang is missing: this wheel runs only where glibc is as new as here"
         maturin build --release --locked --manifest-path bindings-python/Cargo.toml --out dist
     fi
+    check_wheel dist/libpgque-*.whl
 }
 
-artefacts_python() { echo "libpgque-$1-cp310-abi3-*.whl"; }
+WHEEL_BYTES_MAX=$((4 * 1024 * 1024))
+
+check_wheel() {
+    local size
+    size=$(stat --format %s "$1")
+    ((size <= WHEEL_BYTES_MAX)) || die "$1 has $size bytes, more than $WHEEL_BYTES_MAX"
+    auditwheel show "$1"
+    # The name of the file promises what auditwheel finds.
+    ! python -m ziglang version >/dev/null 2>&1 ||
+        auditwheel show "$1" | tr '\n' ' ' | grep --quiet 'platform tag: *"manylinux_2_17_' ||
+        die "$1 is no manylinux2014 wheel"
+}
+
+artefacts_python() {
+    echo "libpgque-$1-cp310-abi3-*.whl"
+    echo "libpgque-$1.tar.gz"
+}
 
 smoke_python() {
     local folder
     folder=$(mktemp -d)
-    # The wheel must work where nothing else of ours is: a new environment, from another folder.
-    python3 -m venv "$folder/venv"
-    "$folder/venv/bin/python" -m pip install --quiet --disable-pip-version-check dist/libpgque-*.whl
-    (cd "$folder" && venv/bin/python -c 'import pgque; print(pgque.__version__, pgque.PgqueClient)')
+    # Both must work where nothing else of ours is: a new environment, from another folder.
+    for artefact in dist/libpgque-*.whl dist/libpgque-*.tar.gz; do
+        rm -rf "$folder/venv"
+        python3 -m venv "$folder/venv"
+        "$folder/venv/bin/python" -m pip install --quiet --disable-pip-version-check "$artefact"
+        (cd "$folder" && venv/bin/python -c 'import pgque; print(pgque.__version__, pgque.PgqueClient)')
+        (cd "$folder" && venv/bin/pgque --version)
+    done
     rm -rf "$folder"
 }
