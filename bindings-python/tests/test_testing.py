@@ -92,14 +92,16 @@ def test_a_handler_of_batches(pgque_queue):
     assert seen == [1, 2]
 
 
-def test_nothing_is_not_taken_for_all_done(pgque_queue):
+def test_nothing_is_not_taken_for_all_done(pgque_queue, monkeypatch):
     """Where a consumer cannot get at the queue, that is no empty queue."""
+    monkeypatch.setattr(testing, "TURN_SECONDS_MAX", 0.2)
     consumer = pgque_queue.consumer("mailer")
     consumer.on("*")(print)
     other = pgque_queue.consumer("mailer")
     assert other._core.next(0) is None
     with pytest.raises(RuntimeError, match="another consumer of the name mailer"):
         pgque_queue.tick_and_drain(consumer)
+    monkeypatch.undo()
     other._core.close()
     assert pgque_queue.tick_and_drain(consumer) == 0
 

@@ -10,6 +10,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -19,12 +20,14 @@ from typing import Any
 from ._pgque import PgqueClient
 from .client import connect
 from .consumer import Consumer
-from .types import Health, Rows
+from .types import Rows
 
-__all__ = ["ROUNDS_MAX", "Queue", "database", "server"]
+__all__ = ["ROUNDS_MAX", "TURN_SECONDS_MAX", "Queue", "database", "server"]
 
 #: A handler that sends to its own queue would never come to an end.
 ROUNDS_MAX = 1000
+#: The server may take a moment to see that the consumer's connection of the last round has gone.
+TURN_SECONDS_MAX = 5.0
 
 
 @contextmanager
@@ -130,7 +133,7 @@ class Queue:
         total = 0
         for _ in range(ROUNDS_MAX):
             self.tick()
-            handled = sum(_drained(consumer.name, *consumer._drain()) for consumer in consumers)
+            handled = sum(_drained(consumer) for consumer in consumers)
             if not handled:
                 return total
             total += handled
@@ -141,10 +144,15 @@ class Queue:
         return self.client.dlq_inspect(self.name, limit)
 
 
-def _drained(name: str, count: int, health: Health) -> int:
-    """Nothing handled must mean that there was nothing to handle."""
-    if health.status == "standby":
-        raise RuntimeError(f"another consumer of the name {name} is at work on this queue")
-    if health.status in ("connecting", "retrying"):
-        raise RuntimeError(f"consumer {name}: {health.last_error}")
-    return count
+def _drained(consumer: Consumer) -> int:
+    """How many it handled. None must mean that there was nothing to handle."""
+    end = time.monotonic() + TURN_SECONDS_MAX
+    while True:
+        count, health = consumer._drain()
+        if health.status in ("connecting", "retrying"):
+            raise RuntimeError(f"consumer {consumer.name}: {health.last_error}")
+        if health.status != "standby":
+            return count
+        if time.monotonic() > end:
+            name = consumer.name
+            raise RuntimeError(f"another consumer of the name {name} is at work on this queue")
