@@ -67,7 +67,8 @@ pub struct ConsumerOptions {
     /// The largest batch to accept; a larger one is an `overflow` error. Default 2147483647, which is no limit:
     /// a large batch is then read in pages of `page_size`, where the engine has them.
     pub max_messages: i64,
-    /// How many messages of a large batch are held at once, 1 to 10000. Default 5000.
+    /// How many messages of a large batch are read at once, 1 to 10000, and fewer if they are large: about four
+    /// megabytes. Two such pages are read ahead of the handlers. Default 5000.
     pub page_size: i64,
     /// The delay of a failed message. Default 60 s.
     pub retry_after: Interval,

@@ -22,6 +22,8 @@ pub(super) struct Worker {
     jobs: mpsc::Receiver<Job>,
     /// What did not fit into the last batch any more.
     next: Option<Job>,
+    /// How many were gathered last: so many may come again at once.
+    returners: usize,
     shipments: VecDeque<Shipment>,
     /// The first shipment may have reached the server.
     at_risk: bool,
@@ -56,6 +58,7 @@ impl Worker {
             options,
             jobs,
             next: None,
+            returners: 0,
             shipments: VecDeque::new(),
             at_risk: false,
             client: None,
@@ -81,6 +84,7 @@ impl Worker {
 
     async fn work(&mut self) {
         while let Some((items, flush)) = self.gather().await {
+            self.returners = items.len();
             self.shipments.extend(plan(items));
             while !self.shipments.is_empty() {
                 self.ship().await;
@@ -103,7 +107,9 @@ impl Worker {
                     Ok(job) => job,
                     Err(_) if items.is_empty() => self.jobs.recv().await?,
                     Err(mpsc::error::TryRecvError::Disconnected) => return Some((items, None)),
-                    Err(mpsc::error::TryRecvError::Empty) if rounds < ROUNDS_FOR_RETURNERS => {
+                    Err(mpsc::error::TryRecvError::Empty)
+                        if rounds < ROUNDS_FOR_RETURNERS && items.len() < self.returners =>
+                    {
                         rounds += 1;
                         tokio::task::yield_now().await;
                         continue;
