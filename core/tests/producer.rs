@@ -131,6 +131,25 @@ fn each_sender_gets_the_id_under_which_its_event_is_stored() {
 }
 
 #[test]
+fn a_schema_that_is_made_anew_does_not_disturb_the_statements_that_keep_their_plans() {
+    let mut bench = Bench::new();
+    let producer = bench.producer(ProducerOptions::default());
+    let send = |event: Event| send_all(&producer, &[("q", event)]).remove(0);
+    let several = || send_all(&producer, &vec![("q", json("1")); 20]).into_iter().all(|answer| answer.is_ok());
+    for _ in 0..10 {
+        send(json("1")).unwrap();
+        assert!(several());
+    }
+    bench.sql.run("drop schema pgque cascade");
+    assert_eq!(send(json("1")).unwrap_err().kind(), Kind::NotInstalled);
+    wait(async { pgque::install(&pgque::Client::connect(&bench.dsn).await?).await }).unwrap();
+    bench.sql.run("select pgque.create_queue('q')");
+    send(json("2")).unwrap();
+    assert!(several());
+    assert_eq!(bench.stored().len(), 21);
+}
+
+#[test]
 fn everything_that_send_can_say_is_stored_as_send_stores_it() {
     let mut bench = Bench::new();
     let producer = bench.producer(ProducerOptions::default());

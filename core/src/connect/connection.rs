@@ -52,6 +52,7 @@ struct State {
     autocommit: bool,
     transaction: TransactionStatus,
     closed: bool,
+    keeps_plans: bool,
     /// Why the transaction may not be ended, or another begun, by whoever has this connection.
     hold: Option<&'static str>,
 }
@@ -77,8 +78,8 @@ impl Begun {
 impl Connection {
     pub async fn open(settings: Settings) -> Result<Connection> {
         let session = Session::open(&settings).await?;
-        let state =
-            State { autocommit: settings.autocommit, transaction: TransactionStatus::Idle, closed: false, hold: None };
+        let (autocommit, transaction) = (settings.autocommit, TransactionStatus::Idle);
+        let state = State { autocommit, transaction, closed: false, keeps_plans: false, hold: None };
         Ok(Connection(Arc::new(Shared {
             settings,
             pid: std::process::id(),
@@ -288,19 +289,34 @@ impl Connection {
         self.leave(op, begun, result.map_err(|e| Error::from_driver(op, e))).await
     }
 
+    /// Has `run_one` keep the plans of its statements. Not for where a pooler shares sessions out.
+    pub(crate) fn keep_plans(&self) {
+        self.state(|s| s.keeps_plans = true);
+    }
+
     /// Runs a statement of one row. In autocommit the row arrives before the commit: it is given also if the end then
     /// fails. The call itself fails only if nothing was sent.
     pub(crate) async fn run_one(
         &self,
         op: &'static str,
-        sql: &str,
+        sql: &'static str,
         params: &[Param],
     ) -> Result<(Option<Row>, Result<()>)> {
         params.iter().try_for_each(|p| p.check(op))?;
         let (session, begun) = self.enter(op).await?;
-        let mut row = None;
+        let (mut row, mut sent) = (None, false);
+        let keeps_plans = self.state(|s| s.keeps_plans);
         let run = async {
-            let stream = session.client.query_typed_raw(sql, bind(params)).await?;
+            let bound = bind(params);
+            let stream = if keeps_plans {
+                let types: Vec<Type> = bound.iter().map(|(_, t)| t.clone()).collect();
+                let statement = session.prepared(sql, &types).await?;
+                sent = true;
+                session.client.query_raw(&statement, bound.into_iter().map(|(param, _)| param)).await?
+            } else {
+                sent = true;
+                session.client.query_typed_raw(sql, bound).await?
+            };
             let mut stream = std::pin::pin!(stream);
             while let Some(next) = stream.as_mut().try_next().await? {
                 row = Some(next);
@@ -310,7 +326,7 @@ impl Connection {
         let end = self.answer(&session, Abandoned::Cancel, run).await;
         let end = self.leave(op, begun, end.map_err(|e| Error::from_driver(op, e))).await;
         match end {
-            Err(error) if row.is_none() && error.server().is_none() && session.dismissed() => Err(error),
+            Err(error) if row.is_none() && error.server().is_none() && (!sent || session.dismissed()) => Err(error),
             end => Ok((row, end)),
         }
     }

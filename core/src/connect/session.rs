@@ -1,14 +1,15 @@
 //! One socket: the driver's task, its notifications, and the reason of its end.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::future::poll_fn;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::Notify;
+use tokio::sync::{Mutex as AsyncMutex, Notify};
 use tokio::task::{AbortHandle, JoinSet};
-use tokio_postgres::AsyncMessage;
+use tokio_postgres::types::Type;
+use tokio_postgres::{AsyncMessage, Statement};
 
 use super::Settings;
 use super::dial::{Link, Route, dial};
@@ -37,6 +38,8 @@ pub(super) struct Session {
     /// The process id that the server gave at the login.
     pub backend: i32,
     pub pipeline: Pipeline,
+    /// Statements of the core's own that keep their plans.
+    prepared: AsyncMutex<HashMap<&'static str, Statement>>,
     route: Route,
     events: Arc<Events>,
     /// Drives the socket; ends with it.
@@ -64,7 +67,19 @@ impl Session {
         let Link { client, driver, route, backend } = attempt.map_err(|e| gone().with_source(e))??;
         let events = Arc::new(Events::default());
         let driver = runtime.spawn(drive(driver, events.clone())).abort_handle();
-        Ok(Session { client, backend, pipeline: Pipeline::default(), route, events, driver })
+        let (pipeline, prepared) = (Pipeline::default(), AsyncMutex::default());
+        Ok(Session { client, backend, pipeline, prepared, route, events, driver })
+    }
+
+    /// The statement, which keeps its plan for as long as the session lives.
+    pub async fn prepared(&self, sql: &'static str, types: &[Type]) -> Result<Statement, tokio_postgres::Error> {
+        let mut prepared = self.prepared.lock().await;
+        if let Some(statement) = prepared.get(sql) {
+            return Ok(statement.clone());
+        }
+        let statement = self.client.prepare_typed(sql, types).await?;
+        prepared.insert(sql, statement.clone());
+        Ok(statement)
     }
 
     /// Asks the server to end the statement that runs now; done once the server has taken notice.

@@ -274,8 +274,11 @@ impl Worker {
         if let Some(client) = &self.client {
             return Ok(client.clone());
         }
-        let client = Client::over(Connection::open(self.settings.clone()).await?);
-        Ok(self.client.insert(client).clone())
+        let connection = Connection::open(self.settings.clone()).await?;
+        if !connection.is_pooled().await? {
+            connection.keep_plans();
+        }
+        Ok(self.client.insert(Client::over(connection)).clone())
     }
 
     async fn lose(&mut self, error: &Error) {
