@@ -89,7 +89,7 @@ pub extern "C" fn pgque_options_new() -> Box<pgque_options> {
 /// Of a consumer:
 /// - `poll_interval`: how long to wait for a notification before looking anyway; 30.
 /// - `max_messages`: the largest batch to accept, a larger one is `overflow`; 2147483647, which is no limit.
-/// - `page_size`: how many messages of a large batch are read at once, 1 to 10000, two pages ahead; 5000.
+/// - `page_size`: how many messages of a large batch are read at once, 1 to 10000, three pages ahead; 5000.
 /// - `retry_after`: the delay of a failed message, seconds or interval text; 60.
 /// - `retry_backoff`: `fixed`, or `exponential`, by which the delay doubles with each attempt, less jitter; `fixed`.
 /// - `retry_after_max`: the longest delay of exponential back-off; 3600.

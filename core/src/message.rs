@@ -132,6 +132,22 @@ impl Rows {
         }
     }
 
+    /// What the rows take, roughly.
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            Rows::Own(rows) => rows.iter().map(tokio_postgres::Row::raw_size_bytes).sum(),
+            Rows::Text(rows) => rows.iter().flatten().flatten().map(String::len).sum(),
+        }
+    }
+
+    /// A message's id, in the binary form.
+    pub(crate) fn id(&self, row: usize) -> Result<i64> {
+        match self {
+            Rows::Own(rows) => rows[row].try_get(0).map_err(undecodable),
+            Rows::Text(_) => Err(undecodable("an id as text")),
+        }
+    }
+
     pub(crate) fn messages(&self) -> Result<Vec<Message>> {
         match self {
             Rows::Own(rows) => rows.iter().map(binary_message).collect(),

@@ -57,6 +57,8 @@ def go(case: Case, how: str, at_work: Worker, other: Worker, key: str) -> float:
     taken = case.await_handled(key, [other], 30)
     if how == "pause":
         at_work.resume()
+        # It hears of its end as soon as it runs, but may have begun with a message first.
+        time.sleep(2 * HANDLING_MS / 1000)
     case.fault(begin, time.time(), how)
     if how != "pause":
         at_work.respawn()

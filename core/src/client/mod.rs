@@ -21,7 +21,7 @@ pub(crate) use consume::Routing;
 pub use consume::{Interval, MAX_MESSAGES_DEFAULT, RETRY_AFTER_DEFAULT, Verdict};
 pub use dead_letter::{DLQ_LIMIT_DEFAULT, DLQ_OLDER_THAN_DEFAULT, Replayed};
 pub(crate) use doctor::{catalogue, checks};
-pub(crate) use pages::{Ahead, PageAnswer, PageRequest};
+pub(crate) use pages::{Ahead, PageAnswer, PageRequest, Place, RawAhead};
 pub(crate) use produce::DEFAULT_TYPE;
 pub use produce::Payloads;
 pub(crate) use produce_many::{Attempt, Fate, Stored, is_json};

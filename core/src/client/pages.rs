@@ -3,7 +3,7 @@
 use super::consume::{Interval, Routing, columns};
 use super::{Client, queue_and_consumer};
 use crate::error::{Error, Result};
-use crate::executor::{Param, Statement};
+use crate::executor::{Param, Rows, Statement};
 use crate::message::Message;
 
 /// What is asked of the engine; `member` is the worker of a cooperative group.
@@ -33,14 +33,35 @@ pub(crate) enum PageAnswer {
     Busy,
 }
 
-/// What follows a page, and where it ends.
-#[derive(Debug)]
-pub(crate) struct Ahead {
-    pub messages: Vec<Message>,
+/// What follows a page, as the server gave it: where it ends is known before its messages are.
+pub(crate) struct RawAhead {
+    rows: Rows,
     /// `None` without messages.
     pub last: Option<Place>,
     /// Nothing follows.
     pub is_last: bool,
+}
+
+impl RawAhead {
+    /// How many messages, and what they take.
+    pub(crate) fn size(&self) -> (usize, usize) {
+        (self.rows.len(), self.rows.bytes())
+    }
+
+    pub(crate) fn decode(self) -> Result<Ahead> {
+        let mut messages = self.rows.messages()?;
+        // They come in the order of their transactions; pages are in the order of sending, as batches are.
+        messages.sort_by_key(|message| message.msg_id);
+        Ok(Ahead { messages, last: self.last, is_last: self.is_last })
+    }
+}
+
+/// What follows a page, and where it ends.
+#[derive(Debug)]
+pub(crate) struct Ahead {
+    pub messages: Vec<Message>,
+    last: Option<Place>,
+    is_last: bool,
 }
 
 /// Where an event stands in the order of its batch.
@@ -145,22 +166,19 @@ impl Client {
         worker: &str,
         behind: Option<Place>,
         page_size: i64,
-    ) -> Result<Ahead> {
+    ) -> Result<RawAhead> {
         let mut params =
             vec![Param::int("batch_id", batch), Param::int("batch_id", batch), Param::text("worker", worker)];
         params.extend(params_of(behind));
         params.push(Param::int("page_size", page_size));
         let rows = self.run("receive", READ_AHEAD, params).await?;
-        let mut messages = rows.messages()?;
-        let place = |last: &Message| {
-            let transaction = rows.transaction(rows.len() - 1, TRANSACTION)?;
-            Ok::<_, Error>(Place { transaction, id: last.msg_id })
+        let place = |row: usize| {
+            let (transaction, id) = (rows.transaction(row, TRANSACTION)?, rows.id(row)?);
+            Ok::<_, Error>(Place { transaction, id })
         };
-        let last = messages.last().map(place).transpose()?;
-        let is_last = i64::try_from(messages.len()).is_ok_and(|count| count < page_size);
-        // They come in the order of their transactions; pages are in the order of sending, as batches are.
-        messages.sort_by_key(|message| message.msg_id);
-        Ok(Ahead { messages, last, is_last })
+        let last = rows.len().checked_sub(1).map(place).transpose()?;
+        let is_last = i64::try_from(rows.len()).is_ok_and(|count| count < page_size);
+        Ok(RawAhead { rows, last, is_last })
     }
 
     /// Settles a page and takes the next one, which was read ahead; the token of that, unless the batch is finished.

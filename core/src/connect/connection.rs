@@ -10,7 +10,7 @@ use tokio::sync::{Mutex as AsyncMutex, MutexGuard};
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
-use super::session::{Notification, Session};
+use super::session::{Notification, Pulse, Session};
 use super::settings::Settings;
 use super::statement::{Abandoned, Running};
 use crate::error::{Error, Kind, Result};
@@ -264,6 +264,11 @@ impl Connection {
         let session = self.session("connect").await?;
         let pid = rows.first().and_then(|row| row.try_get::<_, i32>(0).ok());
         Ok(pid.is_some_and(|pid| pid != session.backend))
+    }
+
+    /// Of the session that lives now.
+    pub(crate) async fn pulse(&self) -> Result<Pulse> {
+        Ok(self.session("connection").await?.pulse())
     }
 
     /// Asks the server for a sign of life, which begins no transaction.

@@ -13,6 +13,7 @@ mod wire;
 
 pub use connection::{Connection, TransactionStatus};
 pub use session::Notification;
+pub(crate) use session::Pulse;
 pub use settings::Settings;
 #[cfg(feature = "fuzzing")]
 pub use settings::fuzzing::{password_file, service_file};

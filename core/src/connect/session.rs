@@ -51,7 +51,23 @@ struct Events {
     queue: Mutex<VecDeque<Notification>>,
     changed: Notify,
     closed: Mutex<Option<String>>,
+    ended: AtomicBool,
     dismissed: AtomicBool,
+}
+
+/// Tells whether a session has ended, for who asks often.
+#[derive(Clone)]
+pub(crate) struct Pulse(Arc<Events>);
+
+impl Pulse {
+    pub(crate) fn has_stopped(&self) -> bool {
+        self.0.ended.load(Ordering::Relaxed)
+    }
+
+    /// Why it has.
+    pub(crate) fn reason(&self) -> Option<String> {
+        self.0.closed.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
 }
 
 impl Session {
@@ -104,6 +120,10 @@ impl Session {
     pub fn closed_reason(&self) -> Option<String> {
         let reason = self.events.closed.lock().unwrap_or_else(PoisonError::into_inner).clone();
         reason.or_else(|| self.client.is_closed().then(|| "connection closed".to_owned()))
+    }
+
+    pub fn pulse(&self) -> Pulse {
+        Pulse(self.events.clone())
     }
 
     /// Whether the server ended the connection with a word of its own while no statement was on its way. One that was
@@ -165,6 +185,7 @@ impl Events {
         let mut closed = self.closed.lock().unwrap_or_else(PoisonError::into_inner);
         closed.get_or_insert_with(|| reason.to_owned());
         drop(closed);
+        self.ended.store(true, Ordering::Relaxed);
         self.changed.notify_one();
     }
 }

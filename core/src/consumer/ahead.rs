@@ -1,15 +1,18 @@
 //! The next pages of a large batch, fetched while the handlers have the one before.
 
+use std::task::Poll;
+
+use futures_util::poll;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::batch::{Batch, Page};
-use crate::client::{Ahead, Client};
-use crate::message::Message;
+use crate::client::{Ahead, Client, Place, RawAhead};
+use crate::error::Result;
 use crate::runtime;
 
-/// What a page may hold in payloads, as far as the page before lets guess. Three pages are held at once: the one in
-/// hand, one that waits, and one on its way, so that neither the server nor the handlers wait for the other.
+/// What a page may hold in payloads, as far as the page before lets guess. Four pages are held at once: the one in
+/// hand, two that wait, and one on its way, so that neither the server nor the handlers wait for the other.
 const PAGE_BYTES: usize = 4 << 20;
 
 /// Reads one batch to its end. Given up when dropped.
@@ -22,8 +25,10 @@ impl ReadingAhead {
     /// Begins with what follows the page.
     pub(super) fn start(client: Client, batch: &Batch, page: &Page, page_size: i64) -> Option<ReadingAhead> {
         let (sender, pages) = mpsc::channel(1);
-        let (id, worker, size) = (batch.id(), page.worker.clone(), size_like(batch.messages(), page_size));
-        let task = runtime::handle().ok()?.spawn(read(client, id, worker, size, page_size, sender));
+        let reader = Reader { client, batch: batch.id(), worker: page.worker.clone(), page_size };
+        let bytes = batch.messages().iter().map(|message| message.payload.as_ref().map_or(0, String::len)).sum();
+        let first = size_like(batch.messages().len(), bytes, page_size);
+        let task = runtime::handle().ok()?.spawn(reader.read(first, sender));
         Some(ReadingAhead { pages, task })
     }
 
@@ -39,26 +44,51 @@ impl Drop for ReadingAhead {
     }
 }
 
-async fn read(client: Client, batch: i64, worker: String, first: i64, page_size: i64, pages: mpsc::Sender<Ahead>) {
-    let mut size = first;
-    let mut behind = None;
-    loop {
-        let ahead = match client.read_ahead(batch, &worker, behind, size).await {
-            Ok(ahead) => ahead,
-            Err(error) => return log::debug!(target: "pgque", "no page was read ahead: {error}"),
-        };
-        size = size_like(&ahead.messages, page_size);
-        behind = ahead.last;
-        let is_last = ahead.is_last;
-        if pages.send(ahead).await.is_err() || is_last {
-            return;
+/// What it takes to ask for the next page.
+struct Reader {
+    client: Client,
+    batch: i64,
+    worker: String,
+    page_size: i64,
+}
+
+impl Reader {
+    async fn read(self, first: i64, pages: mpsc::Sender<Ahead>) {
+        if let Err(error) = self.read_to_the_end(first, pages).await {
+            log::debug!(target: "pgque", "no page was read ahead: {error}");
         }
+    }
+
+    async fn read_to_the_end(&self, mut size: i64, pages: mpsc::Sender<Ahead>) -> Result<()> {
+        let mut raw = self.ask(None, size).await?;
+        loop {
+            let (count, bytes) = raw.size();
+            size = size_like(count, bytes, self.page_size);
+            // Asked for before this page is decoded, so that the server works meanwhile.
+            let mut next = (!raw.is_last).then(|| Box::pin(self.ask(raw.last, size)));
+            let early = match &mut next {
+                Some(next) => poll!(next.as_mut()),
+                None => Poll::Pending,
+            };
+            let ahead = raw.decode()?;
+            if pages.send(ahead).await.is_err() {
+                return Ok(());
+            }
+            raw = match (next, early) {
+                (None, _) => return Ok(()),
+                (_, Poll::Ready(result)) => result?,
+                (Some(next), Poll::Pending) => next.await?,
+            };
+        }
+    }
+
+    async fn ask(&self, behind: Option<Place>, size: i64) -> Result<RawAhead> {
+        self.client.read_ahead(self.batch, &self.worker, behind, size).await
     }
 }
 
-/// How many messages such as these make a page.
-fn size_like(messages: &[Message], page_size: i64) -> i64 {
-    let bytes: usize = messages.iter().map(|message| message.payload.as_ref().map_or(0, String::len)).sum();
-    let fit = (PAGE_BYTES * messages.len().max(1)).checked_div(bytes).unwrap_or(usize::MAX);
+/// How many messages make a page, if so many take so much.
+fn size_like(count: usize, bytes: usize, page_size: i64) -> i64 {
+    let fit = (PAGE_BYTES * count.max(1)).checked_div(bytes).unwrap_or(usize::MAX);
     page_size.min(i64::try_from(fit).unwrap_or(i64::MAX)).max(1)
 }

@@ -8,6 +8,7 @@ use super::hooks::{self, Hooks};
 use super::lanes::Lanes;
 use super::options::{ConsumerOptions, UnknownHandlerPolicy};
 use crate::client::{Client, Interval, Routing, Verdict};
+use crate::connect::Pulse;
 use crate::message::Message;
 use crate::policy::retry_delay;
 
@@ -68,6 +69,8 @@ pub struct Batch {
     hooks: Hooks,
     pub(super) page: Option<Page>,
     pub(super) client: Option<Client>,
+    /// Of the connection by which the batch came and alone can be finished.
+    pulse: Option<Pulse>,
 }
 
 struct Progress {
@@ -106,11 +109,12 @@ impl Batch {
         consumer: Arc<Shared>,
         page: Option<Page>,
         client: Option<Client>,
+        pulse: Option<Pulse>,
     ) -> Batch {
         let lanes = Lanes::new(&messages, consumer.options.ordered_by);
         let progress = Mutex::new(Progress { lanes, slots: vec![Slot::Waiting; messages.len()], closed: false });
         let hooks = hooks::of(&consumer.hooks);
-        Batch { messages, routes, progress, consumer, hooks, page, client }
+        Batch { messages, routes, progress, consumer, hooks, page, client, pulse }
     }
 
     /// The id under which the batch is open; it changes when another worker takes the batch over.
@@ -139,12 +143,13 @@ impl Batch {
 
     /// The position of the next message to handle. `None` ends the lane: all are taken, or the consumer stops.
     ///
-    /// Never blocks. In transactional mode use [`super::Consumer::take`] instead.
+    /// Also when the connection is lost: the batch comes again, perhaps to another consumer, that shall not find this one
+    /// still at work. Never blocks. In transactional mode use [`super::Consumer::take`] instead.
     pub fn take(&self) -> Option<usize> {
         loop {
             let index = {
                 let mut progress = self.progress();
-                if progress.closed || self.consumer.stop.hands_back() {
+                if progress.closed || self.is_cut_off() || self.consumer.stop.hands_back() {
                     return None;
                 }
                 let index = progress.lanes.take()?;
@@ -166,7 +171,7 @@ impl Batch {
     /// All messages at once, for a handler of whole batches. Empty if the consumer stops.
     pub fn take_all(&self) -> Vec<usize> {
         let mut progress = self.progress();
-        if progress.closed || self.consumer.stop.hands_back() {
+        if progress.closed || self.is_cut_off() || self.consumer.stop.hands_back() {
             return vec![];
         }
         let all: Vec<usize> = (0..self.messages.len()).collect();
@@ -228,6 +233,15 @@ impl Batch {
             }
         }
         self.progress().closed = true;
+    }
+
+    /// Whether the connection is lost, and with it the batch.
+    pub(super) fn is_cut_off(&self) -> bool {
+        self.pulse.as_ref().is_some_and(Pulse::has_stopped)
+    }
+
+    pub(super) fn cut_off_by(&self) -> Option<String> {
+        self.pulse.as_ref().and_then(Pulse::reason)
     }
 
     /// The batch will not be finished: nothing more is handed out, and no verdict counts.

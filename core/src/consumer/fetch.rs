@@ -10,7 +10,7 @@ use super::options::ConsumerOptions;
 use super::stats::Status;
 use super::{Consumer, Next, member};
 use crate::client::{Ahead, Client, PageAnswer, PageRequest, Routing};
-use crate::connect::{Connection, Settings};
+use crate::connect::{Connection, Pulse, Settings};
 use crate::error::{Error, Kind, Result};
 use crate::message::Message;
 use crate::policy::{Backoff, ends_loop};
@@ -31,6 +31,7 @@ const FAREWELL: Duration = Duration::from_secs(2);
 /// The loop's state, in the hands of one task at a time.
 pub(super) struct Work {
     pub client: Option<Client>,
+    pulse: Option<Pulse>,
     /// Where news come in and the turn is held: the same session, or a direct one beside a pooler; there may be none.
     ear: Option<Client>,
     pub heartbeat: Option<Heartbeat>,
@@ -80,6 +81,7 @@ impl Work {
     pub(super) fn new(options: &ConsumerOptions, auto: bool) -> Work {
         Work {
             client: None,
+            pulse: None,
             ear: None,
             heartbeat: None,
             backoff: Backoff::new(),
@@ -168,6 +170,7 @@ impl Consumer {
         work.tried_at = Some(Instant::now());
         // A connection that silently replaced itself would have lost its LISTEN, and its turn.
         let connection = Connection::open(self.0.settings.clone().reconnect(false)).await?;
+        work.pulse = Some(connection.pulse().await?);
         let ear = self.ear(&connection).await?;
         let poll = poll_interval.as_secs_f64();
         match &ear {
@@ -390,7 +393,7 @@ impl Consumer {
             work.heartbeat = Heartbeat::start(client.clone(), &self.0.settings, &self.0.options, member, page.clone());
         }
         let routes = self.routes(&messages);
-        let batch = Arc::new(Batch::new(messages, routes, self.0.clone(), page, transaction));
+        let batch = Arc::new(Batch::new(messages, routes, self.0.clone(), page, transaction, work.pulse.clone()));
         work.batch = Arc::downgrade(&batch);
         match &batch.page {
             Some(page) if work.ahead.is_none() && client.capabilities().await?.read_ahead => {

@@ -261,6 +261,10 @@ impl Consumer {
 
     /// Tells the server; `None` if the batch was not open any more.
     async fn conclude(&self, work: &mut Work, batch: &Batch) -> Result<Option<Settlement>> {
+        if let Some(reason) = batch.cut_off_by() {
+            batch.abandon();
+            return Err(Error::new(Kind::Connection, "finish", reason));
+        }
         let left = self.leave_savepoint(work, batch).await;
         batch.close();
         left?;

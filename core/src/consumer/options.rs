@@ -68,7 +68,7 @@ pub struct ConsumerOptions {
     /// a large batch is then read in pages of `page_size`, where the engine has them.
     pub max_messages: i64,
     /// How many messages of a large batch are read at once, 1 to 10000, and fewer if they are large: about four
-    /// megabytes. Two such pages are read ahead of the handlers. Default 5000.
+    /// megabytes. Three such pages are read ahead of the handlers. Default 5000.
     pub page_size: i64,
     /// The delay of a failed message. Default 60 s.
     pub retry_after: Interval,
