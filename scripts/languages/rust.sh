@@ -27,13 +27,10 @@ test_rest_of_rust() {
     .venv/bin/python tests/connection/run.py
     .venv/bin/python tests/connection/failover.py
     .venv/bin/python tests/connection/secrets.py rust
-    # What holds for every language also behind a pooler that shares sessions out.
-    .venv/bin/python tests/connection/pooler.py .venv/bin/python tests/conformance/run.py --language rust
 }
 
 debian_rust() {
     command -v openssl >/dev/null || echo openssl
-    command -v pgbouncer >/dev/null || [[ -x /usr/sbin/pgbouncer ]] || echo pgbouncer
 }
 
 # The first programs in the README are the files that `pgque dev` prints.
