@@ -12,6 +12,7 @@ import {
   type FailureCallback,
   type Handler,
 } from './handling'
+import { maybeSignal } from './interrupt'
 import { Timestamp } from './message'
 import { NativeConsumer } from './native'
 
@@ -234,7 +235,5 @@ function callable<T>(op: string, name: string, value: T): T {
 
 export function signalOf(options: unknown): AbortSignal | undefined {
   const { signal } = args.options('run', options, ['signal'])
-  if (signal !== undefined && !(signal instanceof AbortSignal))
-    throw invalid('run', 'signal must be an AbortSignal')
-  return signal
+  return maybeSignal('run', signal)
 }
