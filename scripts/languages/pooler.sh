@@ -47,14 +47,19 @@ build_newer_pooler() {
 
 behind_pooler() { .venv/bin/python tests/connection/pooler.py "$@"; }
 
-# test_pooler [ARG…]: the arguments go to the suite of what holds for all languages.
+# test_pooler [--all] [ARG…]: the suite of what holds for all languages, in all of them; with prepared statements, of
+# which only the core knows, in Rust, and in all with --all. The arguments go to the suite.
 test_pooler() {
-    # Few at a time of each language, for all languages run at the same time.
-    local suite=(.venv/bin/python tests/conformance/run.py --together --jobs 3 "$@")
+    local suite=(.venv/bin/python tests/conformance/run.py) all=(--together --jobs 3) knowing=(--language rust)
+    if [[ ${1:-} == --all ]]; then
+        shift
+        knowing=("${all[@]}")
+    fi
     (($#)) || behind_pooler .venv/bin/python tests/connection/polling.py
-    behind_pooler "${suite[@]}"
+    # Few at a time of each language, for all languages run at the same time.
+    behind_pooler "${suite[@]}" "${all[@]}" "$@"
     if [[ -n $(newer_pooler) ]]; then
-        behind_pooler --prepared "${suite[@]}"
+        behind_pooler --prepared "${suite[@]}" "${knowing[@]}" "$@"
     else
         say "SKIPPED: a PgBouncer that looks after prepared statements, for there is none from 1.21 on"
     fi

@@ -44,12 +44,15 @@ lint_rust() {
 
 versions_rust() {
     printf 'Cargo.toml\t%s\n' "$(workspace_version)"
+    printf 'core/fuzz/Cargo.lock\t%s\n' "$(sed -n '/^name = "pgque"$/{n;s/.*"\(.*\)"/\1/p}' core/fuzz/Cargo.lock)"
     [[ ! -x $TARGET/debug/pgque ]] || printf 'built pgque\t%s\n' "$("$TARGET/debug/pgque" --version | awk '{print $2}')"
 }
 
 bump_rust() {
     sed -i '/^\[workspace.package\]/,/^\[/s/^version = ".*"/version = "'"$1"'"/' Cargo.toml
     cargo update --quiet --workspace --offline
+    # A workspace of its own; not by cargo, for what only fuzzing needs may not be here.
+    sed -i '/^name = "pgque"$/{n;s/".*"/"'"$1"'"/}' core/fuzz/Cargo.lock
 }
 
 package_rust() {
