@@ -61,7 +61,8 @@ export interface ConsumerOptions {
   ticker?: boolean
   /**
    * A direct connection to hear of news and to hold the consumer's turn, where the other leads through a pooler.
-   * Default none: behind a pooler the consumer then looks every `pollInterval`.
+   * Default none: behind a pooler the consumer then looks every `pollInterval`, and with `maxMessages`, or on PgQue 0.2,
+   * two of its name both get each batch.
    */
   listenDsn?: string
 }

@@ -25,7 +25,6 @@ test_rest_of_rust() {
     cargo test --locked --package pgque --doc
     # Each connection string through this library and through libpq.
     .venv/bin/python tests/connection/run.py
-    .venv/bin/python tests/connection/failover.py
     .venv/bin/python tests/connection/secrets.py rust
 }
 

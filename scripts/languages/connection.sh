@@ -1,7 +1,8 @@
 # shellcheck shell=bash
-# PgBouncer: what holds for every language holds behind it as well, with and without its help for prepared statements.
+# How every language connects: as libpq does, with the host that is left, and behind PgBouncer, with and without its help
+# for prepared statements.
 
-debian_pooler() {
+debian_connection() {
     command -v pgbouncer >/dev/null || [[ -x /usr/sbin/pgbouncer ]] || echo pgbouncer
     # To build a newer one.
     [[ -n $(newer_pooler) ]] || dpkg-query --show libevent-dev >/dev/null 2>&1 || echo libevent-dev
@@ -20,7 +21,7 @@ newer_pooler() {
 }
 
 # Without it the tests say what they leave out.
-setup_pooler() {
+setup_connection() {
     [[ -z $(newer_pooler) ]] || return 0
     build_newer_pooler || warn "there is no PgBouncer 1.21 or newer to be had: its prepared statements stay untested"
 }
@@ -47,9 +48,18 @@ build_newer_pooler() {
 
 behind_pooler() { .venv/bin/python tests/connection/pooler.py "$@"; }
 
-# test_pooler [--all] [ARG…]: the suite of what holds for all languages, in all of them; with prepared statements, of
+# test_connection [--all]
+test_connection() {
+    local languages=(python node c go)
+    # The whole table of connection strings is tried in Rust, by scripts/languages/rust.sh.
+    .venv/bin/python tests/connection/run.py --languages "${languages[@]}" command
+    .venv/bin/python tests/connection/failover.py rust "${languages[@]}"
+    test_poolers "$@"
+}
+
+# test_poolers [--all] [ARG…]: the suite of what holds for all languages, in all of them; with prepared statements, of
 # which only the core knows, in Rust, and in all with --all. The arguments go to the suite.
-test_pooler() {
+test_poolers() {
     local suite=(.venv/bin/python tests/conformance/run.py) all=(--together --jobs 3) knowing=(--language rust)
     if [[ ${1:-} == --all ]]; then
         shift
