@@ -33,7 +33,7 @@ class Client:
         self.process = subprocess.Popen(
             COMMANDS[language], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
-        self.call("connect", dsn=dsn)
+        self.call("connect", dsn=dsn, autocommit=True)
 
     def call(self, op: str, **arguments: object) -> object:
         answer = self.try_call(op, **arguments)

@@ -183,7 +183,7 @@ impl Consumer {
                 ear.listen(&format!("pgque_{queue}")).await?;
                 log::info!(target: "pgque", "consumer {name} listening on {queue} (poll={poll:.0}s)");
             }
-            None if self.reads_pages(&client).await? || self.0.options.transactional => log::info!(
+            None if self.is_apart(&client).await? => log::info!(
                 target: "pgque",
                 "consumer {name} looks at {queue} every {poll:.0}s: a pooler hides notifications; a direct connection \
                  in listen_dsn would bring them back"
@@ -279,7 +279,7 @@ impl Consumer {
             return Ok(Look::Batch(messages, Some(page)));
         }
         // Without a session of its own nobody holds a turn. A page is held by its lease, which does as well.
-        if work.in_pages || work.ear.is_none() && self.reads_pages(client).await? {
+        if work.in_pages || work.ear.is_none() && !transactional && self.is_apart(client).await? {
             return self.receive_page(work, client).await;
         }
         let pages = client.capabilities().await?.pages && !transactional;
@@ -300,9 +300,11 @@ impl Consumer {
         self.receive_page(work, client).await
     }
 
-    /// Whether any batch may be read in pages, of which each is one worker's at a time.
-    async fn reads_pages(&self, client: &Client) -> Result<bool> {
-        Ok(self.takes_any_number() && !self.0.options.transactional && client.capabilities().await?.pages)
+    /// Whether two consumers of one name do not work at once, also if none of them holds a turn: a page has a lease, and a
+    /// transaction the lock that its receive took. Another engine may know of neither.
+    async fn is_apart(&self, client: &Client) -> Result<bool> {
+        let held = self.0.options.transactional || self.takes_any_number();
+        Ok(held && client.capabilities().await?.pages)
     }
 
     fn takes_any_number(&self) -> bool {
