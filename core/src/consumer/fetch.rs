@@ -41,7 +41,7 @@ pub(super) struct Work {
     /// A large batch is being read in pages.
     pub in_pages: bool,
     /// What follows the page in hand.
-    ahead: Option<ReadingAhead>,
+    pub ahead: Option<ReadingAhead>,
     /// The next page, which is ours already.
     turned: Option<(Vec<Message>, Page)>,
     /// In transactional mode, the messages of the handlers since the savepoint.

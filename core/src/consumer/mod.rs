@@ -353,12 +353,13 @@ impl Consumer {
     }
 }
 
-/// In a forked child the heart-beat is a task of the parent's: even to end it is to take locks that its threads may
-/// have held.
+/// In a forked child the heart-beat and the reader are tasks of the parent's: even to end them is to take locks that its
+/// threads may have held.
 impl Drop for Shared {
     fn drop(&mut self) {
         if self.owner.is_other() {
-            std::mem::forget(self.work.get_mut().heartbeat.take());
+            let work = self.work.get_mut();
+            std::mem::forget((work.heartbeat.take(), work.ahead.take()));
         }
     }
 }
