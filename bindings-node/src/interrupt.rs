@@ -21,7 +21,6 @@ pub struct Interrupt(watch::Sender<bool>);
 #[napi]
 impl Interrupt {
     #[napi(constructor, catch_unwind)]
-    #[expect(clippy::new_without_default, reason = "only JavaScript makes them")]
     pub fn new() -> Interrupt {
         Interrupt(watch::Sender::new(false))
     }
