@@ -21,6 +21,14 @@ export declare class Caller {
   failed(question: number, failure: Failure): void
 }
 
+/** Ends one call. */
+export declare class Interrupt {
+  constructor()
+  /** Says that the next call is the one. */
+  starting(): void
+  end(): void
+}
+
 export declare class NativeBatch {
   get length(): number
   /** How many lanes of handlers may run at once. */

@@ -836,6 +836,7 @@ function __napiStampBindingTarget(exportsObject, target) {
 module.exports.__napiBindingTarget = __napiStampBindingTarget(nativeBinding, __napiLoadedBindingTarget)
 module.exports = nativeBinding
 module.exports.Caller = nativeBinding.Caller
+module.exports.Interrupt = nativeBinding.Interrupt
 module.exports.NativeBatch = nativeBinding.NativeBatch
 module.exports.Batch = nativeBinding.Batch
 module.exports.NativeClient = nativeBinding.NativeClient

@@ -122,6 +122,7 @@ step() {
     if [[ $result == ok ]]; then
         note=$(count_tests "$log")
         printf '%sok%s     %7s s%s\n' "$green" "$plain" "$seconds" "${note:+  $dim$note$plain}"
+        sed -n "s/^SKIPPED: /    $bold! left out:$plain /p" "$log"
     else
         printf '%sFAILED%s %7s s\n' "$red" "$plain" "$seconds"
         [[ -n ${VERBOSE:-} ]] || sed 's/^/    | /' "$log"

@@ -37,6 +37,13 @@ func TestContextEndsACall(t *testing.T) {
 		_, err := client.Execute(short, "select pg_sleep(30)")
 		equal(t, errors.Is(err, context.DeadlineExceeded), true)
 	})
+	// Not only is it no longer waited for: the server has given it up.
+	result, err := connect(t).Execute(ctx,
+		"select count(*) from pg_stat_activity where query = 'select pg_sleep(30)' and state = 'active'")
+	ok(t, err)
+	equal(t, result.Rows[0][0], any(int64(0)))
+	_, err = client.Execute(ctx, "select 1")
+	ok(t, err)
 	waiting, cancel := context.WithCancel(ctx)
 	time.AfterFunc(100*time.Millisecond, cancel)
 	quickly(t, 5*time.Second, "a cancelled wait", func() {

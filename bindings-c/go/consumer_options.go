@@ -51,7 +51,8 @@ type Transactional bool
 type EmbeddedTicker bool
 
 // ListenDSN is a direct connection to hear of news and to hold the consumer's turn, where the other leads through a
-// pooler. Default none: behind a pooler the consumer then looks every [PollInterval].
+// pooler. Default none: behind a pooler the consumer then looks every [PollInterval], and with [MaxMessages], or on
+// PgQue 0.2, two of its name both get each batch.
 type ListenDSN string
 
 func (n MaxMessages) consumerOption() setting      { return number("max_messages", int64(n)) }

@@ -24,6 +24,9 @@ func TestMain(m *testing.M) {
 	if server == "" {
 		os.Exit(m.Run())
 	}
+	if os.Getenv(exitInACall) != "" {
+		exitInTheMiddleOfACall(server)
+	}
 	name := fmt.Sprintf("pgque_go_%d", os.Getpid())
 	admin, err := pgque.Connect(ctx, server)
 	must(err)

@@ -622,7 +622,8 @@ pgque_options *pgque_options_new(void);
  * - `transactional`: `true` has receive, handlers and acknowledgement be one transaction; `false`.
  * - `ticker`: `true` runs a ticker beside the consumer, which needs the role `pgque_admin`; `false`.
  * - `listen_dsn`: a direct connection to hear of news and to hold the consumer's turn, where the other leads through a
- *   pooler; none.
+ *   pooler; none: behind a pooler the consumer then looks every `poll_interval`, and with `max_messages`, or on PgQue
+ *   0.2, two of its name both get each batch.
  *
  * Of a producer:
  * - `linger`: how long to wait for company once there is something to send; 0, for what queues up while the last batch

@@ -2,6 +2,7 @@ import * as args from './arguments'
 import type { Interval, Parameter } from './arguments'
 import { guard, invalid, localError } from './errors'
 import { foreignClient, onConnection, type Queryable } from './foreign'
+import { interruptible, maybeSignal } from './interrupt'
 import { Message, messages } from './message'
 import * as native from './native'
 import { bodies, eventArguments, type Payload, type SendOptions, type Text } from './payload'
@@ -11,6 +12,8 @@ import { Verdict } from './verdict'
 export interface ConnectOptions {
   /** Off: the first statement opens a transaction that `commit` or `rollback` ends. On by default. */
   autocommit?: boolean
+  /** Ends the attempt to connect; see `Client.withSignal` for calls. */
+  signal?: AbortSignal
 }
 
 export interface ReceiveOptions {
@@ -64,9 +67,11 @@ export interface Lease {
  */
 export async function connect(dsn: string, options?: ConnectOptions): Promise<Client> {
   const op = 'connect'
-  const { autocommit } = args.options(op, options, ['autocommit'])
+  const { autocommit, signal } = args.options(op, options, ['autocommit', 'signal'])
   const flag = args.maybeFlag(op, 'autocommit', autocommit)
-  return new Client(await guard(op, () => native.connect(args.text(op, 'dsn', dsn), flag)))
+  const target = args.text(op, 'dsn', dsn)
+  const open = () => guard(op, () => native.connect(target, flag))
+  return new Client(await interruptible(op, maybeSignal(op, signal), open))
 }
 
 /** A client of one database. Calls may be made at once; they are pipelined on the one connection. */
@@ -74,6 +79,7 @@ export class Client {
   readonly #native: native.NativeClient
   readonly #connection: Queryable | null
   readonly #lease: Lease | null
+  #signal: AbortSignal | undefined
 
   /**
    * A client on a node-postgres connection of yours: every call is part of whatever transaction is open there.
@@ -104,6 +110,22 @@ export class Client {
     return new Client(connection)
   }
 
+  /**
+   * The same client, whose calls end when the signal is aborted: with an error of kind `interrupted`, and the signal's
+   * reason as its `cause`. The server is asked to give up what it was doing, which may be done all the same.
+   */
+  withSignal(signal: AbortSignal): Client {
+    const same = this.#same()
+    same.#signal = maybeSignal('withSignal', signal)
+    return same
+  }
+
+  /** The same client without a signal. */
+  #same(): Client {
+    if (this.#connection !== null) return new Client(this.#connection)
+    return new Client(this.#native, this.#lease ?? undefined)
+  }
+
   /** Makes a call, with all its errors turned into ours. */
   async #call<T>(op: string, make: (native: native.NativeClient) => Promise<T>): Promise<T> {
     if (this.#lease?.over) {
@@ -113,8 +135,11 @@ export class Client {
         'this client was for one call of a handler, which is over; connect one of your own',
       )
     }
-    if (this.#connection === null) return guard(op, () => make(this.#native))
-    return onConnection(op, this.#connection, () => make(this.#native))
+    const connection = this.#connection
+    const call = () => make(this.#native)
+    return interruptible(op, this.#signal, () =>
+      connection === null ? guard(op, call) : onConnection(op, connection, call),
+    )
   }
 
   async #resultSet(op: string, make: (native: native.NativeClient) => Promise<native.RawResultSet>) {
@@ -153,8 +178,11 @@ export class Client {
     try {
       result = await work(this)
     } catch (error) {
-      // A connection that was lost has rolled back as well; what `work` threw is the one to tell.
-      await this.rollback().catch(() => {})
+      // A connection that was lost has rolled back as well; what `work` threw is the one to tell. Also when the signal
+      // is aborted, or the transaction would stay open.
+      await this.#same()
+        .rollback()
+        .catch(() => {})
       throw error
     }
     await this.commit()

@@ -12,6 +12,7 @@ import {
   type FailureCallback,
   type Handler,
 } from './handling'
+import { maybeSignal } from './interrupt'
 import { Timestamp } from './message'
 import { NativeConsumer } from './native'
 
@@ -60,7 +61,8 @@ export interface ConsumerOptions {
   ticker?: boolean
   /**
    * A direct connection to hear of news and to hold the consumer's turn, where the other leads through a pooler.
-   * Default none: behind a pooler the consumer then looks every `pollInterval`.
+   * Default none: behind a pooler the consumer then looks every `pollInterval`, and with `maxMessages`, or on PgQue 0.2,
+   * two of its name both get each batch.
    */
   listenDsn?: string
 }
@@ -234,7 +236,5 @@ function callable<T>(op: string, name: string, value: T): T {
 
 export function signalOf(options: unknown): AbortSignal | undefined {
   const { signal } = args.options('run', options, ['signal'])
-  if (signal !== undefined && !(signal instanceof AbortSignal))
-    throw invalid('run', 'signal must be an AbortSignal')
-  return signal
+  return maybeSignal('run', signal)
 }

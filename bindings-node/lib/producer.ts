@@ -1,5 +1,6 @@
 import * as args from './arguments'
 import { guard, guardSync } from './errors'
+import { interruptible, maybeSignal } from './interrupt'
 import { NativeProducer } from './native'
 import { eventArguments, type Payload, type SendOptions } from './payload'
 
@@ -53,13 +54,31 @@ export interface ProducerStats {
  */
 export class Producer {
   readonly #native: NativeProducer
+  #signal: AbortSignal | undefined
 
   /** Connects only for the first event. */
-  constructor(dsn: string, options?: ProducerOptions) {
+  constructor(dsn: string, options?: ProducerOptions)
+  /** @internal */
+  constructor(same: NativeProducer)
+  constructor(dsn: string | NativeProducer, options?: ProducerOptions) {
     const op = 'producer'
+    if (dsn instanceof NativeProducer) {
+      this.#native = dsn
+      return
+    }
     const target = args.text(op, 'dsn', dsn)
     const named = args.namedOptions(op, args.record(op, 'options', options))
     this.#native = guardSync(op, () => new NativeProducer(target, named))
+  }
+
+  /**
+   * The same producer, whose `send` and `flush` wait no longer when the signal is aborted: an error of kind
+   * `interrupted`, with the signal's reason as its `cause`. An event that was accepted is sent all the same.
+   */
+  withSignal(signal: AbortSignal): Producer {
+    const same = new Producer(this.#native)
+    same.#signal = maybeSignal('withSignal', signal)
+    return same
   }
 
   /**
@@ -71,12 +90,12 @@ export class Producer {
    */
   async send(queue: string, payload?: Payload, options?: SendOptions): Promise<bigint> {
     const event = eventArguments('send', queue, payload, options)
-    return guard('send', () => this.#native.send(...event))
+    return interruptible('send', this.#signal, () => guard('send', () => this.#native.send(...event)))
   }
 
   /** Waits until everything that was accepted before is answered, well or not. */
   async flush(): Promise<void> {
-    await guard('flush', () => this.#native.flush())
+    await interruptible('flush', this.#signal, () => guard('flush', () => this.#native.flush()))
   }
 
   /**

@@ -4,6 +4,7 @@ mod client;
 mod consumer;
 mod error;
 mod foreign;
+mod interrupt;
 mod logging;
 mod message;
 mod producer;

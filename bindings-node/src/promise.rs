@@ -11,6 +11,7 @@ use pgque::{Error, Kind, runtime};
 
 use crate::error::to_js;
 use crate::foreign;
+use crate::interrupt::until_interrupted;
 
 /// Runs the work on the core's runtime and settles a promise with its outcome, converted on the thread of `env`.
 ///
@@ -27,7 +28,7 @@ where
 {
     let runtime = runtime::handle().map_err(to_js)?;
     let (deferred, promise) = env.create_deferred()?;
-    let work = foreign::on_behalf_of_caller(work);
+    let work = foreign::on_behalf_of_caller(until_interrupted(work));
     runtime.spawn(async move {
         let outcome = AssertUnwindSafe(work).catch_unwind().await.unwrap_or_else(|_| Err(panicked()));
         deferred.resolve(move |_| outcome.map(convert).map_err(to_js));

@@ -247,6 +247,200 @@ def test_fork(dsn, queue):
     assert (code, out) == (0, "(1,)\n"), err
 
 
+# What a child does with what its parent made; it must come to its end, and leave the parent alone.
+IN_A_CHILD = {
+    "a_producer_is_refused": """
+        with expect_fork_error():
+            producer.send(queue, 1)
+        with expect_fork_error():
+            producer.flush()
+        assert producer.stats()["sent"] == 0
+        producer.close()
+    """,
+    "a_running_consumer_is_refused": """
+        with expect_fork_error():
+            consumer.start()
+        assert (consumer.health().alive, consumer.stats()["batches"]) == (False, 0)
+        consumer.stop()
+    """,
+    "a_running_ticker_is_refused": """
+        with expect_fork_error():
+            ticker.run()
+        assert ticker.stats()["ticks"] == 0
+        ticker.stop()
+    """,
+    "a_client_is_closed": """
+        assert client.conn.closed and client.conn.transaction_status == "idle"
+        with expect_fork_error():
+            client.receive(queue, "c")
+        with expect_fork_error():
+            client.capabilities()
+        with expect_fork_error():
+            client.notification(1)
+        client.close()
+    """,
+    "all_is_dropped": """
+        import gc
+        for name in ["client", "producer", "consumer", "ticker", "works", "threads"]:
+            del globals()[name]
+        gc.collect()
+    """,
+    "all_is_made_anew": """
+        with pgque.connect(dsn, autocommit=True) as again, pgque.Producer(dsn) as other:
+            again.send(queue, 1)
+            other.send(queue, 1)
+    """,
+}
+
+
+@pytest.mark.parametrize("name", IN_A_CHILD)
+def test_fork_while_all_of_it_runs(dsn, client, queue, name):
+    """Children of a process whose threads are busy in the library: many of them, for what a child
+    inherits depends on the moment."""
+    client.subscribe(queue, "other")
+    script = Script(
+        dsn,
+        queue,
+        """
+        import contextlib, warnings
+        warnings.simplefilter("ignore", DeprecationWarning)
+        logging.disable()
+        client = pgque.connect(dsn, autocommit=True)
+        producer = pgque.Producer(dsn)
+        consumer = pgque.Consumer(dsn, queue=queue, name="other", poll_interval=0.01)
+        consumer.on("*")(lambda message: None)
+        ticker = pgque.Ticker(dsn, tick_interval=0.002)
+        done = threading.Event()
+
+        def busy(work):
+            while not done.is_set():
+                work()
+
+        @contextlib.contextmanager
+        def expect_fork_error():
+            try:
+                yield
+            except pgque.PgqueClosedError as error:
+                assert "fork" in str(error), error
+            else:
+                raise AssertionError("not refused")
+
+        def child():
+"""
+        + textwrap.indent(textwrap.dedent(IN_A_CHILD[name]).strip(), " " * 12)
+        + """
+
+        works = [consumer.start, ticker.start]
+        works += [lambda: busy(lambda: producer.send(queue, 1))] * 2
+        works += [lambda: busy(lambda: (producer.stats(), consumer.stats(), ticker.stats()))]
+        works += [lambda: busy(lambda: client.queue_info(queue))]
+        threads = [threading.Thread(target=work, daemon=True) for work in works]
+        for thread in threads:
+            thread.start()
+        time.sleep(0.3)
+        for number in range(25):
+            pid = os.fork()
+            if pid == 0:
+                # A child that hangs is to be seen, not waited for.
+                signal.alarm(20)
+                try:
+                    child()
+                    os._exit(0)
+                except BaseException:
+                    import traceback
+                    traceback.print_exc()
+                    os._exit(1)
+            assert os.waitpid(pid, 0)[1] == 0, number
+        done.set()
+        consumer.stop()
+        ticker.stop()
+        for thread in threads:
+            thread.join()
+        producer.send(queue, {})
+        producer.close()
+        assert client.execute("select 1").fetchone() == (1,)
+        print("fine", flush=True)
+        """,
+    )
+    code, out, err = script.end(timeout=60)
+    assert (code, out) == (0, "fine\n"), err
+
+
+def test_what_was_made_before_the_fork_runs_in_the_children(dsn, client, queue, tick):
+    """As a server that forks its workers: the parent connects, and makes what they run."""
+    for n in range(3):
+        client.subscribe(queue, f"worker{n}")
+    client.send(queue, {"a": "job"})
+    tick()
+    script = Script(
+        dsn,
+        queue,
+        """
+        client = pgque.connect(dsn, autocommit=True)
+        client.version()
+        consumers = [pgque.Consumer(dsn, queue=queue, name=f"worker{n}") for n in range(3)]
+        for consumer in consumers:
+            def handle(message, consumer=consumer):
+                client = pgque.connect(dsn, autocommit=True)
+                client.send(queue, {"handled by": consumer.name})
+                consumer.stop()
+            consumer.on("*")(handle)
+        ticker = pgque.Ticker(dsn)
+        pids = []
+        for number in range(4):
+            pid = os.fork()
+            if pid == 0:
+                signal.alarm(20)
+                if number < 3:
+                    consumers[number].start()
+                else:
+                    threading.Timer(0.5, ticker.stop).start()
+                    ticker.start()
+                sys.exit(0)
+            pids.append(pid)
+        assert [os.waitpid(pid, 0)[1] for pid in pids] == [0] * 4
+        # What has run in a child may run in the parent as well.
+        client.send(queue, {"a": "job"})
+        threading.Timer(0.5, ticker.stop).start()
+        ticker.start()
+        print("fine", flush=True)
+        """,
+    )
+    code, out, err = script.end(timeout=60)
+    assert (code, out) == (0, "fine\n"), err
+
+
+def test_a_pool_of_forked_processes(dsn, queue):
+    """`multiprocessing` forks while the parent has a connection; each worker makes its own."""
+    script = Script(
+        dsn,
+        queue,
+        """
+        import multiprocessing, warnings
+        warnings.simplefilter("ignore", DeprecationWarning)
+        parent = pgque.connect(dsn, autocommit=True)
+        parent.send(queue, 0)
+        def initialise():
+            global own
+            own = pgque.connect(dsn, autocommit=True)
+        def work(n):
+            try:
+                parent.send(queue, n)
+            except pgque.PgqueClosedError as error:
+                assert "fork" in str(error)
+            return own.send(queue, n)
+        context = multiprocessing.get_context("fork")
+        with context.Pool(3, initialise) as pool:
+            ids = pool.map_async(work, range(30)).get(30)
+        assert len(set(ids)) == 30
+        parent.send(queue, 0)
+        print("fine", flush=True)
+        """,
+    )
+    code, out, err = script.end(timeout=60)
+    assert (code, out) == (0, "fine\n"), err
+
+
 def test_a_program_on_psycopg_starts_no_threads(dsn, queue):
     script = Script(
         dsn,

@@ -14,6 +14,7 @@ pub mod logging;
 mod message;
 mod payload;
 mod policy;
+mod process;
 mod producer;
 pub mod runtime;
 mod schema;

@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, LazyLock, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, LazyLock, OnceLock};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
@@ -21,7 +21,7 @@ pub type Interrupt = fn() -> bool;
 /// Who interrupted a wait wants out, but not before the server has been told; a program often ends right after.
 const TELL_TIMEOUT: Duration = Duration::from_secs(1);
 
-static RUNTIME: Mutex<Option<(u32, &'static Runtime)>> = Mutex::new(None);
+static RUNTIMES: Generation = Generation { owned: OnceLock::new(), next: OnceLock::new() };
 static INTERRUPT: OnceLock<Interrupt> = OnceLock::new();
 /// How many servers are being told that nobody waits for them any more.
 static FAREWELLS: LazyLock<watch::Sender<usize>> = LazyLock::new(|| watch::Sender::new(0));
@@ -41,25 +41,37 @@ pub fn time_limit(op: &'static str, argument: &str, seconds: f64) -> Result<Opti
     Duration::try_from_secs_f64(seconds).map(Some).map_err(|_| Error::invalid(op, message()))
 }
 
+/// The runtime of one process, and that of its forked child. Not behind a mutex: one that another thread holds in the
+/// moment of a fork is held in the child for ever.
+#[derive(Default)]
+struct Generation {
+    owned: OnceLock<(u32, Runtime)>,
+    next: OnceLock<Box<Generation>>,
+}
+
 /// The runtime of this process. A forked child gets one of its own: the parent's threads are not there.
 pub fn handle() -> Result<Handle> {
     let pid = std::process::id();
-    let mut slot = RUNTIME.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some((owner, runtime)) = *slot
-        && owner == pid
-    {
-        return Ok(runtime.handle().clone());
+    let mut generation = &RUNTIMES;
+    loop {
+        match generation.owned.get() {
+            // Never dropped: dropping would join threads at exit, and in a child they do not exist.
+            Some((owner, runtime)) if *owner == pid => return Ok(runtime.handle().clone()),
+            Some(_) => generation = generation.next.get_or_init(Box::default),
+            None => {
+                // Made before it is put there, which then takes no time in which another thread may fork.
+                if let Err((_, surplus)) = generation.owned.set((pid, build()?)) {
+                    surplus.shutdown_background();
+                }
+            }
+        }
     }
-    let runtime = Builder::new_multi_thread()
-        .worker_threads(2)
-        .thread_name("pgque")
-        .enable_all()
-        .build()
-        .map_err(|e| Error::new(Kind::Internal, "runtime", e.to_string()))?;
-    // Never dropped: dropping would join threads at exit, and in a child they do not exist.
-    let runtime: &'static Runtime = Box::leak(Box::new(runtime));
-    *slot = Some((pid, runtime));
-    Ok(runtime.handle().clone())
+}
+
+fn build() -> Result<Runtime> {
+    let mut builder = Builder::new_multi_thread();
+    let built = builder.worker_threads(2).thread_name("pgque").enable_all().build();
+    built.map_err(|e| Error::new(Kind::Internal, "runtime", e.to_string()))
 }
 
 /// Counts as a farewell until it is dropped.

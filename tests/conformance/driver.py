@@ -172,10 +172,11 @@ class Driver:
         name: str,
         handlers: dict[str, str],
         callbacks: dict[str, Any] | None = None,
+        only_polls: bool = False,
         **options: Any,
     ) -> Consumer:
         handle = f"consumer{next(self.handles)}"
-        if POOLER and "nonsense" not in dsn:
+        if POOLER and "nonsense" not in dsn and not only_polls:
             options = {"listen_dsn": direct(dsn), **options}
         self.call(
             "consumer_start",

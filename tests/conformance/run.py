@@ -99,9 +99,9 @@ def check_called(language: str) -> Outcome:
 class Server:
     """The throw-away server: makes and drops databases."""
 
-    def __init__(self, dsn: str) -> None:
+    def __init__(self, dsn: str, language: str) -> None:
         self.dsn = dsn
-        self.prefix = f"pgque_conformance_{os.getpid()}"
+        self.prefix = f"pgque_conformance_{os.getpid()}_{language}"
         self.template = f"{self.prefix}_template"
 
     def run(self, text: str, *names: str) -> None:
@@ -139,7 +139,7 @@ class Server:
 
 def run_one(server: Server, language: str, number: int, scenario: Scenario) -> Outcome:
     started = time.monotonic()
-    database = f"{server.prefix}_{language}_{number}"
+    database = f"{server.prefix}_{number}"
     failure = None
     try:
         with ExitStack() as stack:
@@ -172,8 +172,9 @@ def run_hello(language: str) -> Outcome:
 
 
 def run_language(
-    server: Server, language: str, scenarios: dict[str, Scenario], jobs: int
+    dsn: str, language: str, scenarios: dict[str, Scenario], jobs: int
 ) -> dict[str, Outcome]:
+    server = Server(dsn, language)
     hello = run_hello(language)
     outcomes = {HELLO: hello}
     if hello.broken:
@@ -225,6 +226,9 @@ def main() -> int:
         "--jobs", type=int, default=8, help="scenarios at the same time (default 8)"
     )
     parser.add_argument(
+        "--together", action="store_true", help="all languages at the same time, each with its jobs"
+    )
+    parser.add_argument(
         "--list", action="store_true", help="print the scenarios and their promises, run nothing"
     )
     options = parser.parse_args()
@@ -245,10 +249,12 @@ def main() -> int:
             parser.error(f"no such scenario: {', '.join(sorted(unknown))}")
         scenarios = {name: scenarios[name] for name in options.scenario}
     languages = list(COMMANDS) if options.language == "all" else [options.language]
-    server = Server(options.dsn)
-    results = {
-        language: run_language(server, language, scenarios, options.jobs) for language in languages
-    }
+    with ThreadPoolExecutor(len(languages) if options.together else 1) as pool:
+        running = {
+            language: pool.submit(run_language, options.dsn, language, scenarios, options.jobs)
+            for language in languages
+        }
+        results = {language: future.result() for language, future in running.items()}
     if not options.scenario and not POOLER:
         for language, outcomes in results.items():
             outcomes[CALLED] = check_called(language)

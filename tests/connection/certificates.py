@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from pathlib import Path
 
 NAMES = "DNS:localhost,DNS:db.example.com,DNS:*.wild.example.com"
 LEAF = "basicConstraints=critical,CA:FALSE"
 PAST = ("20200101000000Z", "20210101000000Z")
+FUTURE = ("20900101000000Z", "20910101000000Z")
 DATABASE = """
 [ca]
 default_ca = it
@@ -139,6 +141,7 @@ def make_all(folder: Path) -> None:
     ours.issue("rsa", "localhost", LEAF, san, key="RSA")
     ours.issue("ed25519", "localhost", LEAF, san, key="ED25519")
     ours.issue("expired", "localhost", LEAF, san, dates=PAST)
+    ours.issue("future", "localhost", LEAF, san, dates=FUTURE)
     ours.issue("wrong", "elsewhere.example.com", LEAF, "subjectAltName=DNS:elsewhere.example.com")
     ours.issue("common", "localhost", LEAF)
     ours.issue("address", "localhost", LEAF, "subjectAltName=IP:127.0.0.1")
@@ -166,6 +169,10 @@ def make_all(folder: Path) -> None:
     ours.revocation_list("empty.crl")
     ours.revoke("revoked")
     ours.revocation_list("root.crl")
+    (folder / "lists").mkdir()
+    shutil.copy(folder / "root.crl", folder / "lists/root.crl")
+    # Names as libpq's OpenSSL looks for them.
+    openssl("rehash", folder / "lists")
     (folder / "both.crt").write_text(
         (folder / "other.crt").read_text() + (folder / "root.crt").read_text()
     )

@@ -2,13 +2,16 @@
 """Runs the table of connection strings through this library and through libpq: both must reach the same session, or
 both must be refused.
 
-    .venv/bin/python tests/connection/run.py [NAME…] [--verbose]
+    .venv/bin/python tests/connection/run.py [NAME…] [--languages LANGUAGE…] [--verbose]
+
+All of them in Rust, whose core reads them; what is marked `everywhere` in any language, or by the command.
 
 A case of tests/vectors/connection.toml:
     dsn, env, files     what is given; files are relative to the home folder, with their mode where it is not 0600
     to                  the server that both reach; further keys (user, database …) are facts about the session
     refused             neither connects, and our message matches this
     libpq, because      where libpq does otherwise ("connects" or "refused"), and why we do not
+    everywhere          also for the other languages
 """
 
 from __future__ import annotations
@@ -27,7 +30,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
-sys.path.insert(0, str(HERE))
+sys.path[:0] = [str(HERE), str(ROOT / "tests/conformance")]
 
 try:
     import tomllib
@@ -35,6 +38,7 @@ except ModuleNotFoundError:  # Python 3.10
     import tomli as tomllib
 
 import certificates
+from driver import COMMANDS
 from servers import Cluster, answering, free_port
 
 DRIVER = (
@@ -53,7 +57,29 @@ select json_build_object(
 # One libpq for each thread: it answers one after the other.
 LOCAL = threading.local()
 HELPERS: list[subprocess.Popen[str]] = []
-KEYS = {"name", "dsn", "env", "files", "to", "refused", "libpq", "because"}
+KEYS = {"name", "dsn", "env", "files", "to", "refused", "libpq", "because", "everywhere"}
+COMMAND = [str(DRIVER.parent / "pgque"), "--json", "version", "--dsn"]
+SERVERS: dict[str, dict] = {
+    "main": {"certificate": "main"},
+    "plain": {},
+    "standby": {"standby": True},
+    "tls12": {"certificate": "main", "ssl_max_protocol_version": "TLSv1.2"},
+} | {
+    name: {"certificate": name}
+    for name in (
+        "rsa",
+        "ed25519",
+        "expired",
+        "future",
+        "wrong",
+        "common",
+        "address",
+        "version1",
+        "revoked",
+        "foreign",
+        "alone",
+    )
+}
 
 
 @dataclass
@@ -68,28 +94,16 @@ class World:
         return re.sub(r"\{(\w+)\}", lambda found: self.words[found[1]], text)
 
 
-def make_world(folder: Path, cluster: Cluster, certs: Path) -> World:
+def make_world(folder: Path, cluster: Cluster, certs: Path, cases: list) -> World:
+    """With the servers that the cases name."""
     abstract = f"@pgque-test-{os.getpid()}"
-    sockets = f"{folder},{abstract}"
+    sockets = {"unix_socket_directories": f"{folder},{abstract}"}
+    named = set(re.findall(r"\{(\w+)\}", str(cases)))
     ports = {
-        "main": cluster.start("main", certificate="main", unix_socket_directories=sockets),
-        "plain": cluster.start("plain"),
-        "standby": cluster.start("standby", standby=True),
+        name: cluster.start(name, **(sockets if name == "main" else {}), **how)
+        for name, how in SERVERS.items()
+        if name in named
     }
-    for name in (
-        "rsa",
-        "ed25519",
-        "expired",
-        "wrong",
-        "common",
-        "address",
-        "version1",
-        "revoked",
-        "foreign",
-        "alone",
-    ):
-        ports[name] = cluster.start(name, certificate=name)
-    ports["tls12"] = cluster.start("tls12", certificate="main", ssl_max_protocol_version="TLSv1.2")
     words = {name: str(port) for name, port in ports.items()}
     words |= {
         "closed": str(free_port()),
@@ -142,21 +156,38 @@ def by_libpq(dsn: str, env: dict[str, str]) -> dict:
     return json.loads(LOCAL.libpq.stdout.readline())
 
 
-def by_us(dsn: str, env: dict[str, str]) -> dict:
+def by_us(dsn: str, env: dict[str, str], language: str) -> dict:
+    if language == "command":
+        return by_command(dsn, env)
     requests = [
         {"op": "connect", "client": "c", "dsn": dsn},
         {"op": "execute", "client": "c", "sql": FACTS, "params": []},
     ]
     lines = "".join(json.dumps({"id": i, **request}) + "\n" for i, request in enumerate(requests))
     done = subprocess.run(
-        [DRIVER], env=env, input=lines, capture_output=True, text=True, timeout=TIMEOUT, check=True
+        COMMANDS[language],
+        env=env,
+        cwd=ROOT,
+        input=lines,
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT,
+        check=True,
     )
     connected, facts = (json.loads(line) for line in done.stdout.splitlines())
-    if "error" in connected:
-        return {"error": connected["error"]["message"], "kind": connected["error"]["kind"]}
-    if "error" in facts:
-        return {"error": facts["error"]["message"], "kind": facts["error"]["kind"]}
+    for answer in (connected, facts):
+        if "error" in answer:
+            return {"error": answer["error"]["message"], "kind": answer["error"]["kind"]}
     return {"connected": cell(facts["ok"])}
+
+
+def by_command(dsn: str, env: dict[str, str]) -> dict:
+    """The command tells no more of a session than that there is one."""
+    command = [*COMMAND, dsn]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=TIMEOUT)
+    if done.returncode:
+        return {"error": done.stderr.strip()}
+    return {"connected": json.dumps({"port": json.loads(done.stdout)["postgresql"]})}
 
 
 def cell(table: dict) -> str:
@@ -171,16 +202,16 @@ def facts(outcome: dict, world: World) -> dict | None:
     found = json.loads(outcome["connected"])
     found["to"] = world.ports.get(found.pop("port"))
     # The one default that differs on purpose.
-    found["application"] = "" if found["application"] == "pgque" else found["application"]
+    found["application"] = "" if found.get("application") == "pgque" else found.get("application")
     return found
 
 
-def check(case: dict, world: World) -> str | None:
+def check(case: dict, world: World, language: str) -> str | None:
     """What is wrong, or None."""
     home = Path(tempfile.mkdtemp(dir=world.folder))
     env = environment(case, world, home)
     dsn = World({**world.words, "home": str(home)}).fill(case["dsn"])
-    ours, theirs = by_us(dsn, env), by_libpq(dsn, env)
+    ours, theirs = by_us(dsn, env, language), by_libpq(dsn, env)
     our_facts, their_facts = facts(ours, world), facts(theirs, world)
     told = f"\n    ours:  {ours}\n    libpq: {theirs}"
     if "secret" in ours.get("error", ""):
@@ -195,6 +226,8 @@ def check(case: dict, world: World) -> str | None:
         return None
     if our_facts is None:
         return "we were to connect" + told
+    if language == "command":
+        return None
     wanted = {
         key: world.fill(v) if isinstance(v, str) else v
         for key, v in case.items()
@@ -211,7 +244,7 @@ def check(case: dict, world: World) -> str | None:
     return None
 
 
-def load(names: list[str]) -> list[dict]:
+def load(names: list[str], language: str) -> list[dict]:
     groups = tomllib.loads((ROOT / "tests/vectors/connection.toml").read_text())
     cases = [
         {"name": f"{group}: {case['dsn']}", **case}
@@ -225,7 +258,12 @@ def load(names: list[str]) -> list[dict]:
             sys.exit(
                 f"a case needs either `to` or `refused`, and `libpq` only with `because`: {case}"
             )
-    return [case for case in cases if not names or any(name in case["name"] for name in names)]
+    return [
+        case
+        for case in cases
+        if (not names or any(name in case["name"] for name in names))
+        and (language == "rust" or case.get("everywhere"))
+    ]
 
 
 def main() -> None:
@@ -233,11 +271,13 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("names", nargs="*", help="only cases whose name contains one of these")
+    known = [*COMMANDS, "command"]
+    parser.add_argument("--languages", nargs="+", choices=known, default=["rust"])
     parser.add_argument("--verbose", action="store_true")
     options = parser.parse_args()
     if not DRIVER.exists():
         sys.exit(f"{DRIVER} is missing; run scripts/build rust")
-    cases = load(options.names)
+    cases = [(case, name) for name in options.languages for case in load(options.names, name)]
     with tempfile.TemporaryDirectory(prefix="pgque-connection-") as name:
         folder = Path(name)
         certs = folder / "certs"
@@ -245,18 +285,17 @@ def main() -> None:
         certificates.make_all(certs)
         cluster = Cluster(folder, certs)
         try:
-            world = make_world(folder, cluster, certs)
+            world = make_world(folder, cluster, certs, cases)
             with ThreadPoolExecutor(8) as pool:
-                failures = list(pool.map(lambda case: check(case, world), cases))
+                failures = list(pool.map(lambda case: check(case[0], world, case[1]), cases))
         finally:
             for helper in HELPERS:
                 helper.terminate()
             cluster.stop()
-    for case, failure in zip(cases, failures, strict=True):
+    for (case, language), failure in zip(cases, failures, strict=True):
         if failure or options.verbose:
-            print(
-                f"{'FAIL' if failure else 'ok  '} {case['name']}{': ' + failure if failure else ''}"
-            )
+            name = f"{language}: {case['name']}"
+            print(f"{'FAIL' if failure else 'ok  '} {name}{': ' + failure if failure else ''}")
     bad = sum(failure is not None for failure in failures)
     print(f"{len(cases) - bad} of {len(cases)} connection cases agree with libpq")
     sys.exit(bad > 0)

@@ -12,7 +12,8 @@ logging.basicConfig(level=1)
 
 def show(thing: object) -> None:
     print(str(thing), repr(thing), f"{thing!a}", getattr(thing, "__dict__", ""))
-    for name in dir(thing):
+    # A consumer's connection string is its user's own, for who asks for it by name.
+    for name in set(dir(thing)) - {"dsn"}:
         # Properties and methods alike; what is closed or lost may refuse.
         with contextlib.suppress(Exception):
             print(name, repr(getattr(thing, name)))
@@ -29,7 +30,7 @@ except Exception as error:
     traceback.print_exc()
     show(error)
 for make in [
-    lambda: pgque.Consumer(os.environ["PGQUE_DSN"], "q", "c"),
+    lambda: pgque.Consumer(os.environ["PGQUE_DSN"], queue="q", name="c"),
     lambda: pgque.Ticker(os.environ["PGQUE_DSN"]),
     lambda: pgque.Producer(os.environ["PGQUE_DSN"]),
 ]:

@@ -121,4 +121,8 @@ try {
   if (error instanceof PgqueError && !error.uncertain && error.kind === 'overflow')
     console.log(error.configuredLimit?.toFixed())
 }
-void [id, ids, length, n, tick, produced, why, ticked]
+await client.withSignal(AbortSignal.timeout(1000)).receive('orders', 'mail')
+const sender: Producer = new Producer('').withSignal(new AbortController().signal)
+// @ts-expect-error a controller is not its signal
+client.withSignal(new AbortController())
+void [id, ids, length, sender, n, tick, produced, why, ticked]

@@ -21,6 +21,18 @@ _After = TypeVar("_After", bound=Callable[[_pgque.Message, str, float], Any])
 logger = logging.getLogger("pgque")
 
 
+class _Hidden:
+    """A text that may hold a password: tools that show what objects are made of do not show it."""
+
+    __slots__ = ("text",)
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def __repr__(self) -> str:
+        return "'…'"
+
+
 class Consumer:
     """Calls a handler for each message of a queue; delivery is at least once.
 
@@ -59,7 +71,8 @@ class Consumer:
         Run a ticker beside the consumer, which needs the role ``pgque_admin``.
     ``listen_dsn``
         A direct connection to hear of news and to hold the consumer's turn, where ``dsn`` leads
-        through a pooler; without one the consumer then looks every ``poll_interval``.
+        through a pooler. Without one the consumer then looks every ``poll_interval``; and with
+        ``max_messages``, or on PgQue 0.2, two of its name both get each batch.
     """
 
     def __init__(
@@ -85,7 +98,7 @@ class Consumer:
         ticker: bool | None = None,
         listen_dsn: str | None = None,
     ) -> None:
-        self.dsn = dsn
+        self._dsn = _Hidden(dsn)
         self.queue = queue
         self.name = name
         self.poll_interval = poll_interval
@@ -118,6 +131,10 @@ class Consumer:
         )
         self.subconsumer = self._core.subconsumer
         self._handling = Handling(logging.getLogger(f"pgque.consumer.{name}"))
+
+    @property
+    def dsn(self) -> str:
+        return self._dsn.text
 
     def on(self, event_type: str) -> Callable[[_Handler], _Handler]:
         """Register the decorated function for a type, or for ``"*"``: all without their own."""

@@ -133,7 +133,7 @@ pub(super) enum DeadLetter {
         #[arg(long = "all", value_name = "QUEUE")]
         queue: Option<String>,
         /// With --all: those of this consumer only
-        #[arg(long, value_name = "NAME", requires = "queue")]
+        #[arg(long, value_name = "NAME", requires = "queue", conflicts_with = "ids")]
         consumer: Option<String>,
     },
     /// Delete dead letters for good

@@ -1,11 +1,15 @@
 //! How a command fails: one line that names the next step.
 
+use std::ffi::OsString;
 use std::fmt;
-use std::io;
+use std::io::{self, Write};
 
 use crate::error::{Error, Kind};
 
 pub(super) type Outcome<T = ()> = Result<T, Failure>;
+
+/// What stands in the place of what is not to be shown.
+const HIDDEN: &str = "…";
 
 #[derive(Debug)]
 pub(super) enum Failure {
@@ -84,10 +88,52 @@ fn next_step(error: &Error) -> Option<&'static str> {
     }
 }
 
+/// Prints what is wrong with the arguments, but not a connection string in the wrong place: it may hold a password.
+pub(super) fn print_usage(error: &clap::Error, args: &[OsString]) {
+    match without_connection_strings(&error.to_string(), args) {
+        Some(text) => drop(write!(io::stderr(), "{text}")),
+        None => drop(error.print()),
+    }
+}
+
+/// `None` if the text quotes none.
+fn without_connection_strings(text: &str, args: &[OsString]) -> Option<String> {
+    let is_one = |text: &str| text.contains("://") || text.contains("password");
+    let mut clean = text.to_owned();
+    for arg in args.iter().skip(1).map(|arg| arg.to_string_lossy()) {
+        let value = arg.split_once('=').filter(|(name, _)| name.starts_with('-')).map_or(&*arg, |(_, value)| value);
+        if is_one(value) {
+            clean = clean.replace(value, HIDDEN);
+        }
+    }
+    (clean != text).then(|| format!("{clean}\na connection string goes behind --dsn, or into PGQUE_DSN\n"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::error::ServerError;
+
+    #[test]
+    fn a_connection_string_in_the_wrong_place_is_not_repeated() {
+        let quoted = |args: &[&str]| {
+            let args: Vec<OsString> = args.iter().map(OsString::from).collect();
+            let error = clap::Parser::try_parse_from(&args).map(|_: super::super::Cli| ()).unwrap_err();
+            without_connection_strings(&error.to_string(), &args)
+        };
+        let uri = "postgresql://u:s3cret@h/d";
+        for args in [
+            &["pgque", uri] as &[_],
+            &["pgque", "status", uri],
+            &["pgque", "status", "host=h password=s3cret"],
+            &["pgque", "tail", "q", "--count=postgresql://u:s3cret@h/d"],
+            &["pgque", "tail", "q", "--count", uri],
+        ] {
+            let text = quoted(args).unwrap();
+            assert!(!text.contains("s3cret") && text.contains("--dsn"), "{text}");
+        }
+        assert_eq!(quoted(&["pgque", "nonsense"]), None);
+    }
 
     #[test]
     fn an_error_is_one_line_with_a_next_step() {

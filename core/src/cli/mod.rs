@@ -30,11 +30,12 @@ use crate::ticker::Ticker;
 ///
 /// Takes over the signals of the process, and its log lines.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> i32 {
-    let cli = match Cli::try_parse_from(args) {
+    let args: Vec<OsString> = args.into_iter().collect();
+    let cli = match Cli::try_parse_from(&args) {
         Ok(cli) => cli,
         Err(error) => {
             // Also the way of --help and --version, which are no errors.
-            let _ = error.print();
+            failure::print_usage(&error, &args);
             return error.exit_code();
         }
     };

@@ -145,6 +145,8 @@ impl Client {
 
     /// What the server offers; asked once for each client.
     pub async fn capabilities(&self) -> Result<Capabilities> {
+        // A thread of the process before fork() may have been asking just then.
+        self.connection().map_or(Ok(()), |own| own.check_process("capabilities"))?;
         let ask = || async {
             let rows = self.run("capabilities", CAPABILITIES, vec![]).await?;
             let number = |column| Ok::<i64, crate::Error>(rows.number(0, column)?.unwrap_or_default());

@@ -15,6 +15,7 @@ use super::settings::Settings;
 use super::statement::{Abandoned, Running};
 use crate::error::{Error, Kind, Result};
 use crate::executor::{BoxFuture, Param, ParamValue, check_nul};
+use crate::process::Owner;
 use crate::value::{self, ResultSet, TextParam};
 
 /// What a primary says that has become a standby.
@@ -39,7 +40,7 @@ pub struct Connection(Arc<Shared>);
 
 struct Shared {
     settings: Settings,
-    pid: u32,
+    owner: Owner,
     /// `None` once closed by the caller.
     session: AsyncMutex<Option<Arc<Session>>>,
     state: Mutex<State>,
@@ -78,11 +79,10 @@ impl Begun {
 impl Connection {
     pub async fn open(settings: Settings) -> Result<Connection> {
         let session = Session::open(&settings).await?;
-        let (autocommit, transaction) = (settings.autocommit, TransactionStatus::Idle);
-        let state = State { autocommit, transaction, closed: false, keeps_plans: false, hold: None };
+        let state = State::new(settings.autocommit);
         Ok(Connection(Arc::new(Shared {
             settings,
-            pid: std::process::id(),
+            owner: Owner::us("connection"),
             session: AsyncMutex::new(Some(Arc::new(session))),
             state: Mutex::new(state),
             channels: Mutex::default(),
@@ -95,6 +95,7 @@ impl Connection {
 
     /// Fails with `conflict` while a transaction is open.
     pub fn set_autocommit(&self, on: bool) -> Result<()> {
+        self.0.owner.check("set_autocommit")?;
         self.state(|s| match s.transaction {
             TransactionStatus::Idle => {
                 s.autocommit = on;
@@ -108,8 +109,11 @@ impl Connection {
         self.state(|s| s.transaction)
     }
 
-    /// Whether `close` was called, or the connection is lost.
+    /// Whether `close` was called, or the connection is lost, or another process's.
     pub fn is_closed(&self) -> bool {
+        if self.0.owner.is_other() {
+            return true;
+        }
         let lost = || match self.0.session.try_lock() {
             Ok(session) => session.as_ref().is_none_or(|s| s.closed_reason().is_some()),
             Err(_) => false,
@@ -119,8 +123,7 @@ impl Connection {
 
     /// Closes the connection; an open transaction is rolled back by the server. Twice is fine.
     pub async fn close(&self) {
-        let open = !self.state(|s| std::mem::replace(&mut s.closed, true));
-        if open && self.0.pid == std::process::id() {
+        if !self.0.owner.is_other() && !self.state(|s| std::mem::replace(&mut s.closed, true)) {
             // The last statement in flight holds the last reference; the socket closes after it.
             if let Some(session) = self.0.session.lock().await.take() {
                 session.end_waits();
@@ -243,6 +246,7 @@ impl Connection {
     }
 
     pub async fn unlisten(&self, channel: &str) -> Result<()> {
+        self.check_process("unlisten")?;
         self.channels(|channels| channels.remove(channel));
         self.script("unlisten", "channel", &format!("un{}", listen_sql(channel))).await
     }
@@ -255,6 +259,11 @@ impl Connection {
             Ok(notification) => notification.map(Some),
             Err(_) => Ok(None),
         }
+    }
+
+    /// Fails with `closed` if the connection is another process's.
+    pub(crate) fn check_process(&self, op: &'static str) -> Result<()> {
+        self.0.owner.check(op)
     }
 
     /// Whether a pooler stands between us and the server, which may serve each transaction by another session:
@@ -443,14 +452,10 @@ impl Connection {
         Ok(session)
     }
 
-    /// The place of the session, locked. The process is asked first: in a forked child the lock may be held by a
-    /// thread that exists in the parent only.
+    /// The place of the session, locked.
     async fn slot(&self, op: &'static str) -> Result<MutexGuard<'_, Option<Arc<Session>>>> {
-        if self.0.pid == std::process::id() {
-            return Ok(self.0.session.lock().await);
-        }
-        let message = "the connection belongs to the process before fork(); connect again in the child";
-        Err(Error::new(Kind::Closed, op, message))
+        self.0.owner.check(op)?;
+        Ok(self.0.session.lock().await)
     }
 
     fn channels<T>(&self, f: impl FnOnce(&mut BTreeSet<String>) -> T) -> T {
@@ -461,8 +466,28 @@ impl Connection {
         self.state(|s| s.transaction = transaction);
     }
 
+    /// In a forked child a copy that nobody sees: of the parent's transaction the child knows nothing.
     fn state<T>(&self, f: impl FnOnce(&mut State) -> T) -> T {
+        if self.0.owner.is_other() {
+            return f(&mut State::new(self.0.settings.autocommit));
+        }
         f(&mut self.0.state.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl State {
+    fn new(autocommit: bool) -> State {
+        State { autocommit, transaction: TransactionStatus::Idle, closed: false, keeps_plans: false, hold: None }
+    }
+}
+
+/// In a forked child the session is the parent's, and so is the task that drives it: even to let go of it is to wake
+/// that task, by way of locks that its threads may have held.
+impl Drop for Shared {
+    fn drop(&mut self) {
+        if self.owner.is_other() {
+            std::mem::forget(self.session.get_mut().take());
+        }
     }
 }
 

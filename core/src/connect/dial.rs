@@ -137,7 +137,10 @@ async fn attempt(server: &Server, host: &Host, address: &Address) -> Result<Link
         && let Err(error) = &result
         && worth_another_way(error, first)
     {
-        log::debug!(target: "pgque", "{host}: {}; trying with{} TLS", error.message(), if second { "" } else { "out" });
+        if !server.is_dubious {
+            let other = if second { "with" } else { "without" };
+            log::debug!(target: "pgque", "{host}: {}; trying {other} TLS", error.message());
+        }
         result = connect(server, host, address, second).await;
     }
     result.map_err(|error| match error.op() {

@@ -77,7 +77,7 @@ impl Session {
         // On our own runtime, which alone then drives the socket, whatever runtime the caller is on. Whoever no longer
         // waits for it ends the attempt.
         let mut attempt = JoinSet::new();
-        attempt.spawn_on(async move { dial(&server).await }, &runtime);
+        attempt.spawn_on(async move { dial(&server).await.map_err(|error| server.conceal(error)) }, &runtime);
         let gone = || Error::new(Kind::Internal, "connect", "the attempt was lost");
         let attempt = attempt.join_next().await.ok_or_else(gone)?;
         let Link { client, driver, route, backend } = attempt.map_err(|e| gone().with_source(e))??;

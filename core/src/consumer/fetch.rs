@@ -34,12 +34,14 @@ pub(super) struct Work {
     pulse: Option<Pulse>,
     /// Where news come in and the turn is held: the same session, or a direct one beside a pooler; there may be none.
     ear: Option<Client>,
+    /// Another worker holds the page that is next.
+    waits_for_page: bool,
     pub heartbeat: Option<Heartbeat>,
     pub backoff: Backoff,
     /// A large batch is being read in pages.
     pub in_pages: bool,
     /// What follows the page in hand.
-    ahead: Option<ReadingAhead>,
+    pub ahead: Option<ReadingAhead>,
     /// The next page, which is ours already.
     turned: Option<(Vec<Message>, Page)>,
     /// In transactional mode, the messages of the handlers since the savepoint.
@@ -83,6 +85,7 @@ impl Work {
             client: None,
             pulse: None,
             ear: None,
+            waits_for_page: false,
             heartbeat: None,
             backoff: Backoff::new(),
             in_pages: false,
@@ -145,7 +148,7 @@ impl Consumer {
         if !self.has_turn(work, &client, limit).await? {
             return Ok(Look::TimeOver);
         }
-        self.0.monitor.status(Status::Idle);
+        self.0.monitor.status(if work.waits_for_page { Status::Standby } else { Status::Idle });
         if let Some(poll_at) = work.poll_at {
             let news = match &work.ear {
                 Some(ear) => news(ear.own_connection("consumer")?, poll_at, limit).await?,
@@ -172,6 +175,7 @@ impl Consumer {
         let connection = Connection::open(self.0.settings.clone().reconnect(false)).await?;
         work.pulse = Some(connection.pulse().await?);
         let ear = self.ear(&connection).await?;
+        let client = Client::over(connection);
         let poll = poll_interval.as_secs_f64();
         match &ear {
             Some(ear) => {
@@ -179,10 +183,15 @@ impl Consumer {
                 ear.listen(&format!("pgque_{queue}")).await?;
                 log::info!(target: "pgque", "consumer {name} listening on {queue} (poll={poll:.0}s)");
             }
-            None => log::info!(
+            None if self.is_apart(&client).await? => log::info!(
+                target: "pgque",
+                "consumer {name} looks at {queue} every {poll:.0}s: a pooler hides notifications; a direct connection \
+                 in listen_dsn would bring them back"
+            ),
+            None => log::warn!(
                 target: "pgque",
                 "consumer {name} looks at {queue} every {poll:.0}s: a pooler hides notifications, and others of this \
-                 name; a direct connection in listen_dsn would bring both back"
+                 name, who would get the same batches; a direct connection in listen_dsn would bring both back"
             ),
         }
         if std::mem::replace(&mut work.connected_before, true) {
@@ -191,7 +200,7 @@ impl Consumer {
         (work.poll_at, work.owner, work.tried_at) = (None, false, None);
         // Without a session of its own nobody can hold a turn.
         work.ear = ear.map(Client::over);
-        Ok(work.client.insert(Client::over(connection)).clone())
+        Ok(work.client.insert(client).clone())
     }
 
     /// The session for what only a session can do.
@@ -269,11 +278,12 @@ impl Consumer {
         if let Some((messages, page)) = work.turned.take() {
             return Ok(Look::Batch(messages, Some(page)));
         }
-        if work.in_pages {
+        // Without a session of its own nobody holds a turn. A page is held by its lease, which does as well.
+        if work.in_pages || work.ear.is_none() && !transactional && self.is_apart(client).await? {
             return self.receive_page(work, client).await;
         }
         let pages = client.capabilities().await?.pages && !transactional;
-        let unlimited = max_messages == i64::from(i32::MAX);
+        let unlimited = self.takes_any_number();
         // Most batches are small, and then one call does it. The server refuses a larger one before it reads it.
         let first = if pages && unlimited { page_size } else { max_messages };
         let error = match self.receive_whole(work, client, first).await {
@@ -288,6 +298,17 @@ impl Consumer {
             return Err(error);
         }
         self.receive_page(work, client).await
+    }
+
+    /// Whether two consumers of one name do not work at once, also if none of them holds a turn: a page has a lease, and a
+    /// transaction the lock that its receive took. Another engine may know of neither.
+    async fn is_apart(&self, client: &Client) -> Result<bool> {
+        let held = self.0.options.transactional || self.takes_any_number();
+        Ok(held && client.capabilities().await?.pages)
+    }
+
+    fn takes_any_number(&self) -> bool {
+        self.0.options.max_messages == i64::from(i32::MAX)
     }
 
     async fn receive_whole(&self, work: &Work, client: &Client, limit: i64) -> Result<Vec<Message>> {
@@ -315,7 +336,11 @@ impl Consumer {
             lease: PAGE_LEASE.into(),
         };
         let answer = client.receive_page(&request).await?;
-        work.in_pages = matches!(answer, PageAnswer::Page { .. } | PageAnswer::Busy);
+        work.in_pages = matches!(answer, PageAnswer::Page { .. });
+        let waited = std::mem::replace(&mut work.waits_for_page, matches!(answer, PageAnswer::Busy));
+        if work.waits_for_page && !waited {
+            log::info!(target: "pgque", "consumer {name}: another one of this name is at work; standing by");
+        }
         Ok(match answer {
             PageAnswer::Page { token, messages } => {
                 Look::Batch(messages, Some(Page { token, worker: work.worker.clone() }))
@@ -435,10 +460,8 @@ impl Consumer {
     pub(super) async fn leave(&self, work: &mut Work) {
         work.heartbeat = None;
         work.savepoint = None;
-        work.in_pages = false;
-        work.ahead = None;
-        work.turned = None;
-        work.owner = false;
+        (work.in_pages, work.waits_for_page, work.owner) = (false, false, false);
+        (work.ahead, work.turned) = (None, None);
         for client in [work.client.take(), work.ear.take()].into_iter().flatten() {
             client.close().await;
         }

@@ -29,6 +29,7 @@ use crate::client::{Client, Routing};
 use crate::connect::Settings;
 use crate::error::{Error, Kind, Result};
 use crate::policy::{Backoff, ends_loop, route};
+use crate::process::Owner;
 use batch::Settlement;
 use embedded::EmbeddedTicker;
 use fetch::{Work, after};
@@ -74,6 +75,8 @@ struct Shared {
     monitor: Monitor,
     ticker: Option<EmbeddedTicker>,
     running: AtomicBool,
+    /// From the first batch on until `close`.
+    owner: Owner,
     work: AsyncMutex<Work>,
 }
 
@@ -103,6 +106,7 @@ impl Consumer {
             hooks: RwLock::default(),
             monitor: Monitor::new(),
             running: AtomicBool::new(false),
+            owner: Owner::nobody("running consumer"),
         })))
     }
 
@@ -146,7 +150,9 @@ impl Consumer {
     /// What happens to the batch in hand is said by `stop_policy` and `stop_timeout`. A second call forces: nothing
     /// more is handled, and no handler waited for.
     pub fn stop(&self) {
-        self.0.stop.ask();
+        if !self.0.owner.is_other() {
+            self.0.stop.ask();
+        }
     }
 
     /// Whether `stop` was called and not yet answered by [`Next::Stopped`].
@@ -159,18 +165,25 @@ impl Consumer {
         self.0.stop.overdue().await;
     }
 
-    /// Counters, readable at any time.
+    /// Counters of this process, readable at any time.
     pub fn stats(&self) -> Stats {
-        self.0.monitor.stats()
+        match self.0.owner.is_other() {
+            true => Stats::default(),
+            false => self.0.monitor.stats(),
+        }
     }
 
-    /// Whether the loop is alive, since when, and its last error; readable at any time.
+    /// Whether the loop is alive in this process, since when, and its last error; readable at any time.
     pub fn health(&self) -> Health {
-        self.0.monitor.health()
+        match self.0.owner.is_other() {
+            true => Monitor::new().health(),
+            false => self.0.monitor.health(),
+        }
     }
 
     /// Marks the consumer as running, until `close`. Fails with `conflict` if it is: one run at a time.
     pub fn begin_run(&self) -> Result<()> {
+        self.0.owner.claim("run")?;
         if self.0.running.swap(true, Ordering::AcqRel) {
             let message = format!("consumer {} is running already", self.0.options.name);
             return Err(Error::new(Kind::Conflict, "run", message));
@@ -180,6 +193,7 @@ impl Consumer {
 
     /// Waits for the next batch; no longer than `limit`, if one is given, while there is nothing to fetch.
     pub async fn next(&self, limit: Option<Duration>) -> Result<Next> {
+        self.0.owner.claim("next")?;
         let mut work = self.0.work.lock().await;
         // A large batch is finished to its last page.
         let draining = work.in_pages && !self.0.stop.hands_back();
@@ -216,6 +230,7 @@ impl Consumer {
     /// Retries and acknowledgement are one step. If it cannot be taken the batch stays open, comes again, and
     /// this is logged; only errors that time cannot mend are returned.
     pub async fn finish(&self, batch: &Batch) -> Result<()> {
+        self.0.owner.claim("finish")?;
         let mut work = self.0.work.lock().await;
         work.heartbeat = None;
         let id = batch.id();
@@ -248,6 +263,9 @@ impl Consumer {
     /// Gives up the connection, and the name that was made up for `auto`; ends the run that `begin_run` began. An
     /// unfinished batch comes again; of this one nothing more is handed out.
     pub async fn close(&self) {
+        if self.0.owner.is_other() {
+            return;
+        }
         let mut work = self.0.work.lock().await;
         if let Some(batch) = work.batch.upgrade() {
             batch.abandon();
@@ -257,6 +275,7 @@ impl Consumer {
             // A stop of this run that its end has forestalled is not one of the next.
             self.0.stop.reset();
         }
+        self.0.owner.release();
     }
 
     /// Tells the server; `None` if the batch was not open any more.
@@ -331,6 +350,17 @@ impl Consumer {
             false => route(&handlers.types, message.event_type.as_deref()),
         };
         messages.iter().map(of).collect()
+    }
+}
+
+/// In a forked child the heart-beat and the reader are tasks of the parent's: even to end them is to take locks that its
+/// threads may have held.
+impl Drop for Shared {
+    fn drop(&mut self) {
+        if self.owner.is_other() {
+            let work = self.work.get_mut();
+            std::mem::forget((work.heartbeat.take(), work.ahead.take()));
+        }
     }
 }
 

@@ -97,7 +97,9 @@ pub struct ConsumerOptions {
     /// Run a ticker beside the consumer, which needs the role `pgque_admin`. Default off.
     pub ticker: bool,
     /// Where to hear of news, and to hold the consumer's turn, where a pooler stands between: a direct connection.
-    /// Default the same as for everything else; behind a pooler, the consumer then only looks every `poll_interval`.
+    /// Default the same as for everything else. Behind a pooler the consumer then only looks every `poll_interval`; of
+    /// two of its name one works at a time all the same, kept apart by leases of the engine's, which one that was killed
+    /// holds for 15 seconds more, unless `max_messages` is set, or the engine is PgQue 0.2: then both get each batch.
     pub listen_dsn: Option<String>,
 }
 

@@ -19,6 +19,7 @@ use crate::error::{Error, Kind, Result};
 use crate::executor::check_nul;
 use crate::message::{Event, Payload};
 use crate::payload::check_json;
+use crate::process::Owner;
 use crate::runtime;
 use worker::Worker;
 
@@ -38,7 +39,7 @@ pub struct Producer(Arc<Shared>);
 
 struct Shared {
     options: ProducerOptions,
-    pid: u32,
+    owner: Owner,
     /// `None` once closed.
     jobs: Mutex<Option<mpsc::Sender<Job>>>,
     /// Room for the bytes of events that are not answered yet.
@@ -80,8 +81,8 @@ impl Producer {
             end.send_replace(true);
         });
         let room = Arc::new(Semaphore::new(options.queue_bytes_max));
-        let (pid, jobs) = (std::process::id(), Mutex::new(Some(jobs)));
-        Ok(Producer(Arc::new(Shared { options, pid, jobs, room, stats, abandon, ended })))
+        let (owner, jobs) = (Owner::us("producer"), Mutex::new(Some(jobs)));
+        Ok(Producer(Arc::new(Shared { options, owner, jobs, room, stats, abandon, ended })))
     }
 
     /// Sends one event and gives its id once it is stored. A type that is missing or empty is stored as `default`.
@@ -141,11 +142,11 @@ impl Producer {
     /// Accepts nothing more, and waits until everything accepted is answered, or the deadline, whose senders get a
     /// `closed` error for what was not sent. Fails with `timeout` if there were any. Twice is fine.
     pub async fn close(&self, deadline: Duration) -> Result<()> {
-        let first = self.0.jobs.lock().unwrap_or_else(PoisonError::into_inner).take();
-        drop(first);
-        if self.0.pid != std::process::id() {
+        if self.0.owner.is_other() {
             return Ok(());
         }
+        let first = self.0.jobs.lock().unwrap_or_else(PoisonError::into_inner).take();
+        drop(first);
         let mut ended = self.0.ended.clone();
         if tokio::time::timeout(deadline, ended.wait_for(|ended| *ended)).await.is_ok() {
             return Ok(());
@@ -157,23 +158,32 @@ impl Producer {
         Err(Error::new(Kind::Timeout, "close", "events that were still waiting were not sent; their senders know"))
     }
 
-    /// What the producer has done so far. At any time, from any thread.
+    /// What the producer has done so far, in this process. At any time, from any thread.
     pub fn stats(&self) -> ProducerStats {
-        self.count(|stats| stats.clone())
+        match self.0.owner.is_other() {
+            true => ProducerStats::default(),
+            false => self.count(|stats| stats.clone()),
+        }
     }
 
     fn count<T>(&self, f: impl FnOnce(&mut ProducerStats) -> T) -> T {
         f(&mut self.0.stats.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// The process is asked first: the task that answers exists in the parent of a fork only.
     fn jobs(&self, op: &'static str) -> Result<mpsc::Sender<Job>> {
-        if self.0.pid != std::process::id() {
-            let message = "the producer belongs to the process before fork(); make another one in the child";
-            return Err(Error::new(Kind::Closed, op, message));
-        }
+        self.0.owner.check(op)?;
         let jobs = self.0.jobs.lock().unwrap_or_else(PoisonError::into_inner);
         jobs.clone().ok_or_else(|| closed(op))
+    }
+}
+
+/// In a forked child the queue is the parent's: even to let go of it is to wake the task that answers, by way of locks
+/// that its threads may have held.
+impl Drop for Shared {
+    fn drop(&mut self) {
+        if self.owner.is_other() {
+            std::mem::forget(self.jobs.get_mut().unwrap_or_else(PoisonError::into_inner).take());
+        }
     }
 }
 

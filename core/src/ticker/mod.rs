@@ -17,6 +17,7 @@ use crate::connect::{Connection, Settings};
 use crate::error::{Error, Kind, Result};
 use crate::message::Timestamp;
 use crate::policy::{Backoff, ends_loop};
+use crate::process::Owner;
 use lead::{Leader, Patience, within};
 
 /// Runs the engine of one database. Many may run; one works, the others stand by.
@@ -29,6 +30,8 @@ struct Shared {
     settings: Settings,
     options: TickerOptions,
     stop: watch::Sender<bool>,
+    /// While it runs.
+    owner: Owner,
     stats: Mutex<TickerStats>,
 }
 
@@ -40,22 +43,29 @@ impl Ticker {
             settings: settings.autocommit(true).reconnect(false),
             options,
             stop: watch::Sender::new(false),
+            owner: Owner::nobody("running ticker"),
             stats: Mutex::new(TickerStats { since: Timestamp::now(), ..TickerStats::default() }),
         }))
     }
 
     /// Ends the current or the next `run` at once. From any thread.
     pub fn stop(&self) {
-        self.0.stop.send_replace(true);
+        if !self.0.owner.is_other() {
+            self.0.stop.send_replace(true);
+        }
     }
 
-    /// Where the ticker stands and what it has done. At any time, from any thread.
+    /// Where the ticker stands and what it has done, in this process. At any time, from any thread.
     pub fn stats(&self) -> TickerStats {
-        self.0.count(|stats| stats.clone())
+        match self.0.owner.is_other() {
+            true => TickerStats { since: Timestamp::now(), ..TickerStats::default() },
+            false => self.0.count(|stats| stats.clone()),
+        }
     }
 
     /// Works, or stands by, until `stop`. Reconnects for as long as it takes; returns errors that time cannot mend.
     pub async fn run(&self) -> Result<()> {
+        let _held = self.0.owner.hold("run")?;
         let mut stop = self.0.stop.subscribe();
         let result = tokio::select! {
             biased;

@@ -54,12 +54,21 @@ impl Settings {
 
     fn parse_in(dsn: &str, environment: &Environment) -> Result<Settings> {
         check_nul("connect", "dsn", dsn).map_err(|e| wrong(e.message().to_owned()))?;
+        let is_dubious = text::is_dubious(dsn);
+        let mut server = Settings::read(dsn, environment).map_err(|error| match is_dubious {
+            true => wrong(DUBIOUS.into()),
+            false => error,
+        })?;
+        server.is_dubious = is_dubious;
+        Ok(Settings { server: Arc::new(server), autocommit: true, reconnect: true })
+    }
+
+    fn read(dsn: &str, environment: &Environment) -> Result<Server> {
         let mut values = text::parse(dsn)?;
         service::add(&mut values, environment)?;
         values.add_environment(environment);
         values.check()?;
-        let server = Arc::new(Server::new(&values, environment)?);
-        Ok(Settings { server, autocommit: true, reconnect: true })
+        Server::new(&values, environment)
     }
 
     /// With autocommit off, the first statement opens a transaction that `commit` or `rollback` ends.
@@ -79,13 +88,15 @@ impl Settings {
 impl fmt::Debug for Settings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Settings")
-            .field("hosts", &self.server.names())
-            .field("dbname", &self.server.dbname)
-            .field("user", &self.server.user)
+            .field("server", &self.server)
             .field("autocommit", &self.autocommit)
             .finish_non_exhaustive()
     }
 }
+
+/// All that is said of a URI that may show its password in the wrong place.
+const DUBIOUS: &str = "the URI has an \"@\" behind a \"/\", and nothing of it is shown: write %2F for a \"/\" in the \
+     password, %40 for an \"@\" in the name of the database";
 
 /// A setting that cannot be used.
 pub(crate) fn wrong(message: String) -> Error {
@@ -98,14 +109,25 @@ mod tests {
 
     #[test]
     fn a_password_is_never_shown() {
-        for dsn in ["postgresql://u:s3cret@h/d", "host=h password=s3cret", "postgresql://h/d?password=s3cret"] {
-            let settings = Settings::parse_alone(dsn).unwrap();
-            assert!(!format!("{settings:?} {:?}", settings.server).contains("s3cret"));
+        let encoded = ["postgresql://u:s3cret@h/d", "host=h password=s3cret", "postgresql://h/d?password=s3cret"];
+        let not_encoded = [
+            "postgresql://u:1/s3cret@h/d",
+            "postgresql://s3cret:1/x@h/d",
+            "postgresql://u:p@s3cret/x@h",
+            "postgresql://u:p/s3cret@h",
+        ];
+        for dsn in encoded.into_iter().chain(not_encoded) {
+            match Settings::parse_alone(dsn) {
+                Ok(settings) => assert!(!format!("{settings:?}").contains("s3cret"), "{settings:?}"),
+                Err(error) => assert!(!format!("{error:?}").contains("s3cret"), "{error:?}"),
+            }
         }
         let unreadable = ["postgresql://u:s3cret%@h/d", "s3cret", "host=h password='s3cret", "scram_client_key=s3cret"];
         let not_encoded =
             ["postgresql://u:s3cret/@h/d", "postgresql://u:p@s3cret@h/d", "postgresql://h/d?password=p&s3cret"];
-        for dsn in unreadable.into_iter().chain(not_encoded) {
+        let parameters =
+            ["postgresql://h/d?password=p&s3cret=x", "postgresql://u:1/a?s3cret=x@h", "host=h password=my s3cret=x"];
+        for dsn in unreadable.into_iter().chain(not_encoded).chain(parameters) {
             let error = Settings::parse_alone(dsn).unwrap_err();
             assert!(!format!("{error:?}").contains("s3cret"), "{error:?}");
         }

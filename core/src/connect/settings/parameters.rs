@@ -155,6 +155,13 @@ impl Values {
     }
 }
 
+/// Whether this is likely to be a parameter's name with a mistake in it, and nothing else.
+pub(super) fn resembles_one(keyword: &str) -> bool {
+    const SAME: usize = 3;
+    let start = keyword.get(..SAME);
+    start.is_some() && PARAMETERS.iter().any(|(known, ..)| known.get(..SAME) == start)
+}
+
 fn known(keyword: &str) -> Option<&'static str> {
     PARAMETERS.iter().map(|(known, ..)| *known).find(|known| *known == keyword)
 }

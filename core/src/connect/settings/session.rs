@@ -1,18 +1,19 @@
 //! Which session of which server is wanted: hosts, login, what the session is called, who may serve it.
 
+use std::fmt;
 use std::path::PathBuf;
 
 use super::hosts::{self, Host};
 use super::parameters::Values;
 use super::pgpass::{self, Login};
 use super::secret::Secret;
-use super::{Environment, RequireAuth, Timing, TlsSettings, wrong};
-use crate::error::{Error, Kind, Result};
+use super::{DUBIOUS, Environment, RequireAuth, Timing, TlsSettings, wrong};
+use crate::error::{Error, Kind, Result, ServerError};
 
 const APPLICATION_NAME: &str = "pgque";
 
 /// Everything that a connection attempt needs to know.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Server {
     pub hosts: Vec<Host>,
     /// Whether the order of hosts and addresses is left to chance.
@@ -28,6 +29,8 @@ pub(crate) struct Server {
     pub channel_binding: ChannelBinding,
     pub timing: Timing,
     pub tls: TlsSettings,
+    /// Hosts, ports and the database may be parts of a password: they are not to be shown.
+    pub is_dubious: bool,
 }
 
 /// What kind of session a server must offer.
@@ -82,6 +85,7 @@ impl Server {
             channel_binding: values.choice("channel_binding", CHANNEL_BINDING)?,
             timing: Timing::read(values)?,
             tls: TlsSettings::read(values, environment)?,
+            is_dubious: false,
         })
     }
 
@@ -102,6 +106,29 @@ impl Server {
     /// Hosts and ports, for people.
     pub(crate) fn names(&self) -> String {
         self.hosts.iter().map(Host::to_string).collect::<Vec<_>>().join(", ")
+    }
+
+    /// The error without words that may be parts of a password.
+    pub(crate) fn conceal(&self, error: Error) -> Error {
+        match (self.is_dubious, error.server()) {
+            (false, _) => error,
+            (true, None) => Error::new(error.kind(), "connect", DUBIOUS),
+            (true, Some(server)) => {
+                let sqlstate = server.sqlstate.clone();
+                Error::from_server("connect", ServerError { sqlstate, message: DUBIOUS.into(), ..Default::default() })
+            }
+        }
+    }
+}
+
+/// Shows no secret: passwords and key material are left out.
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("Server");
+        if !self.is_dubious {
+            shown.field("hosts", &self.names()).field("dbname", &self.dbname).field("user", &self.user);
+        }
+        shown.finish_non_exhaustive()
     }
 }
 

@@ -1,6 +1,6 @@
 //! The two forms of a connection string: a URI, and keywords with values.
 
-use super::parameters::Values;
+use super::parameters::{self, Values};
 use super::wrong;
 use crate::error::Result;
 
@@ -8,16 +8,27 @@ use crate::error::Result;
 const AFTER_HOST: [char; 4] = [':', '/', '?', ','];
 
 pub(super) fn parse(dsn: &str) -> Result<Values> {
-    let uri = ["postgresql://", "postgres://"].iter().find_map(|scheme| dsn.strip_prefix(scheme));
-    match uri {
+    match uri(dsn) {
         Some(rest) => parse_uri(rest),
         None => parse_keywords(dsn),
     }
 }
 
+/// What follows the scheme of a URI.
+fn uri(dsn: &str) -> Option<&str> {
+    ["postgresql://", "postgres://"].iter().find_map(|scheme| dsn.strip_prefix(scheme))
+}
+
+/// Whether a URI looks as if its password held a "/" that is not written %2F. The login has ended there, by libpq's
+/// rules, and what is left of the password passes for a port and for the name of a database.
+pub(super) fn is_dubious(dsn: &str) -> bool {
+    let place = uri(dsn).and_then(|rest| rest.split('?').next());
+    place.and_then(|place| place.split_once('/')).is_some_and(|(_, path)| path.contains('@'))
+}
+
 fn parse_keywords(text: &str) -> Result<Values> {
     let mut values = Values::default();
-    let mut rest = text.trim_start_matches(is_space);
+    let (mut rest, mut behind_password) = (text.trim_start_matches(is_space), None);
     while !rest.is_empty() {
         let end = rest.find(|c: char| c == '=' || is_space(c)).unwrap_or(rest.len());
         let keyword = &rest[..end];
@@ -25,8 +36,12 @@ fn parse_keywords(text: &str) -> Result<Values> {
             // Not the word itself: in a string without keywords it may be anything, a password too.
             return Err(wrong("missing \"=\" after a keyword in the connection string; write keyword=value".into()));
         };
-        let (value, after) = keyword_value(after.trim_start_matches(is_space))?;
-        set(&mut values, keyword, &value)?;
+        let start = after.trim_start_matches(is_space);
+        let (value, after) = keyword_value(start)?;
+        set(&mut values, keyword, &value, behind_password)?;
+        if keyword == "password" && !start.starts_with('\'') {
+            behind_password = Some("quote a password that holds a space");
+        }
         rest = after.trim_start_matches(is_space);
     }
     Ok(values)
@@ -111,6 +126,9 @@ fn uri_parameters(values: &mut Values, query: &str) -> Result<()> {
         return Ok(());
     }
     for parameter in query.split('&') {
+        // The whole query may be one, of a password with a "?" behind a "/".
+        let in_password = values.given("password").is_some() || query.contains('@');
+        let behind_password = in_password.then_some("write %26 for a \"&\" in a password");
         let (keyword, value) = match parameter.split_once('=') {
             Some((keyword, value)) if !value.contains('=') => (keyword, value),
             Some((keyword, _)) => return Err(wrong(format!("a second \"=\" in URI parameter \"{keyword}\""))),
@@ -120,8 +138,8 @@ fn uri_parameters(values: &mut Values, query: &str) -> Result<()> {
         let (keyword, value) = (decoded(keyword)?, decoded(value)?);
         // As JDBC writes it.
         match (keyword.as_str(), value.as_str()) {
-            ("ssl", "true") => set(values, "sslmode", "require")?,
-            _ => set(values, &keyword, &value)?,
+            ("ssl", "true") => set(values, "sslmode", "require", None)?,
+            _ => set(values, &keyword, &value, behind_password)?,
         }
     }
     Ok(())
@@ -131,14 +149,18 @@ fn uri_parameters(values: &mut Values, query: &str) -> Result<()> {
 fn set_decoded(values: &mut Values, keyword: &str, value: &str) -> Result<()> {
     match value {
         "" => Ok(()),
-        value => set(values, keyword, &decoded(value)?),
+        value => set(values, keyword, &decoded(value)?, None),
     }
 }
 
-fn set(values: &mut Values, keyword: &str, value: &str) -> Result<()> {
-    match values.set(keyword, value) {
-        true => Ok(()),
-        false => Err(wrong(format!("there is no connection parameter \"{keyword}\""))),
+/// `behind_password` is an advice, where a keyword may be a part of the password that was not written as it should.
+fn set(values: &mut Values, keyword: &str, value: &str, behind_password: Option<&str>) -> Result<()> {
+    match (values.set(keyword, value), behind_password) {
+        (true, _) => Ok(()),
+        (false, Some(advice)) if !parameters::resembles_one(keyword) => {
+            Err(wrong(format!("there is no such connection parameter as one behind the password; {advice}")))
+        }
+        (false, _) => Err(wrong(format!("there is no connection parameter \"{keyword}\""))),
     }
 }
 
