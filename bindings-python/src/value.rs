@@ -1,11 +1,13 @@
 //! Values from the server as Python objects, and lengths of time the other way.
 
 use pgque::{Interval, ResultSet, Timestamp, Value};
-use pyo3::exceptions::PyTypeError;
+use pyo3::exceptions::{PyOverflowError, PyTypeError};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyBytes, PyDateTime, PyDelta, PyDeltaAccess, PyDict, PyList, PyString, PyTuple, PyTzInfo};
+use pyo3::types::{
+    PyBytes, PyDateTime, PyDelta, PyDeltaAccess, PyDict, PyInt, PyList, PyString, PyTuple, PyType, PyTzInfo,
+};
 
 const DAY: i64 = 86_400_000_000;
 
@@ -21,6 +23,23 @@ pub fn timestamp(py: Python<'_>, at: Timestamp) -> PyResult<Bound<'_, PyAny>> {
     let (days, rest) = (micros.div_euclid(DAY), micros.rem_euclid(DAY));
     let delta = PyDelta::new(py, days as i32, (rest / 1_000_000) as i32, (rest % 1_000_000) as i32, false)?;
     epoch.bind(py).add(delta)
+}
+
+/// The same moment in another zone, which is what `zone` gave.
+pub fn timestamp_in<'py>(at: Timestamp, zone: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    let py = zone.py();
+    let utc = timestamp(py, at)?;
+    match zone.is(&*PyTzInfo::utc(py)?) {
+        true => Ok(utc),
+        // A moment of the first or last day of the calendar may have no date there.
+        false => utc.call_method1(intern!(py, "astimezone"), (zone,)).or(Ok(utc)),
+    }
+}
+
+/// The tzinfo for a setting TimeZone of the server, as psycopg chooses it.
+pub fn zone<'py>(py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyAny>> {
+    static ZONE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    ZONE.import(py, "pgque._zones", "zone")?.call1((name,))
 }
 
 /// `json.loads`.
@@ -84,6 +103,28 @@ pub fn counters<'py>(
         }
     }
     Ok(counters)
+}
+
+/// A whole number, which may come as text, as where a program has kept it in JSON. One that is too large for
+/// PostgreSQL becomes the largest there is: no batch has that, and no limit.
+pub struct Whole(pub i64);
+
+impl<'py> FromPyObject<'_, 'py> for Whole {
+    type Error = PyErr;
+
+    fn extract(value: Borrowed<'_, 'py, PyAny>) -> PyResult<Whole> {
+        let py = value.py();
+        let number = match value.cast::<PyString>() {
+            Ok(text) => &PyType::new::<PyInt>(py).call1((text,))?,
+            Err(_) => &*value,
+        };
+        match number.extract::<i64>() {
+            Err(e) if e.is_instance_of::<PyOverflowError>(py) => {
+                Ok(Whole(if number.lt(0)? { i64::MIN } else { i64::MAX }))
+            }
+            number => number.map(Whole),
+        }
+    }
 }
 
 /// A length of time: seconds, a timedelta, or interval text.

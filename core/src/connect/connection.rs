@@ -280,6 +280,11 @@ impl Connection {
         }
     }
 
+    /// The session's setting TimeZone, as the server reports it: the zone in which its users expect their times.
+    pub async fn time_zone(&self) -> Result<String> {
+        Ok(self.session("time_zone").await?.time_zone())
+    }
+
     /// Asks the server to end the statement that runs now. The call that runs it fails with `timeout`.
     pub async fn cancel(&self) -> Result<()> {
         self.session("cancel").await?.cancel().await
