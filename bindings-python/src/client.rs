@@ -95,7 +95,8 @@ impl PgqueClient {
             (Some(foreign), _) => foreign.zone(py)?,
             (None, _) => {
                 let own = self.own("receive")?;
-                zone(py, &wait(py, own.time_zone())?)?
+                let known = async { Ok(own.time_zone().await.unwrap_or_default()) };
+                zone(py, &wait(py, known)?)?
             }
         };
         Page::received(messages, zone).list(py)

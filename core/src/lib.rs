@@ -17,6 +17,7 @@ mod policy;
 mod producer;
 pub mod runtime;
 mod schema;
+mod special;
 mod ticker;
 mod value;
 
@@ -43,6 +44,7 @@ pub use producer::{Producer, ProducerOptions, ProducerStats};
 pub use schema::{
     InstallOptions, InstallStep, Installed, SCHEMA_VERSION, install, install_plan, install_with, uninstall,
 };
+pub use special::Special;
 pub use ticker::{Ticker, TickerOptions, TickerState, TickerStats};
 pub use value::{ResultSet, Value};
 

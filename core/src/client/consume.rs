@@ -212,15 +212,10 @@ impl Client {
     /// Past the queue's `max_retries` the message is dead-lettered with `reason`. Fails with `batch_not_found`
     /// once the batch is finished.
     pub async fn nack(&self, batch_id: i64, msg_id: i64, retry_after: &Interval, reason: Option<&str>) -> Result<()> {
-        // A moment that has passed, from which the caller subtracted the present one.
-        let due = match retry_after {
-            Interval::Seconds(s) if s.is_finite() && *s < 0.0 => &Interval::Seconds(0.0),
-            other => other,
-        };
         let params = vec![
             Param::int("batch_id", batch_id),
             Param::int("msg_id", msg_id),
-            Param::text("retry_after", due.to_sql("nack", "retry_after")?),
+            Param::text("retry_after", retry_after.to_sql("nack", "retry_after")?),
             Param::maybe("reason", reason.map(str::to_owned)),
         ];
         self.number("nack", NACK, params).await.map(drop)
