@@ -109,7 +109,8 @@ pub extern "C" fn pgque_value_kind(value: *const pgque_value) -> i32 {
         Some(Value::Bool(_)) => PGQUE_VALUE_BOOL,
         Some(Value::Int(_)) => PGQUE_VALUE_INT,
         Some(Value::Float(_)) => PGQUE_VALUE_FLOAT,
-        Some(Value::Text(_)) => PGQUE_VALUE_TEXT,
+        // C has no classes for dates and their like.
+        Some(Value::Text(_) | Value::Special(..)) => PGQUE_VALUE_TEXT,
         Some(Value::Json(_)) => PGQUE_VALUE_JSON,
         Some(Value::Numeric(_)) => PGQUE_VALUE_NUMERIC,
         Some(Value::Bytes(_)) => PGQUE_VALUE_BYTES,
@@ -155,7 +156,7 @@ pub extern "C" fn pgque_value_double(value: *const pgque_value, out: *mut f64) -
 #[unsafe(no_mangle)]
 pub extern "C" fn pgque_value_bytes(value: *const pgque_value) -> pgque_bytes {
     match ffi::value(value) {
-        Some(Value::Text(t) | Value::Json(t) | Value::Numeric(t)) => pgque_bytes::text(Some(t)),
+        Some(Value::Text(t) | Value::Json(t) | Value::Numeric(t) | Value::Special(_, t)) => pgque_bytes::text(Some(t)),
         Some(Value::Bytes(bytes)) => pgque_bytes::new(bytes),
         _ => pgque_bytes::NULL,
     }

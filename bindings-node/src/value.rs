@@ -82,7 +82,9 @@ impl ToNapiValue for Cell {
                 Value::Bool(b) => bool::to_napi_value(env, b),
                 Value::Int(n) => BigInt::to_napi_value(env, BigInt::from(n)),
                 Value::Float(n) => f64::to_napi_value(env, n),
-                Value::Text(t) | Value::Json(t) | Value::Numeric(t) => String::to_napi_value(env, t),
+                Value::Text(t) | Value::Json(t) | Value::Numeric(t) | Value::Special(_, t) => {
+                    String::to_napi_value(env, t)
+                }
                 Value::Bytes(bytes) => Buffer::to_napi_value(env, bytes.into()),
                 Value::Timestamp(t) => {
                     Instant::to_napi_value(env, Instant { micros: BigInt::from(t.as_unix_micros()) })

@@ -13,7 +13,7 @@ use pyo3::types::PyString;
 use crate::client::PgqueClient;
 use crate::error::outcome;
 use crate::logging::with_exception;
-use crate::message::{Message, Source};
+use crate::message::{Message, Page};
 use crate::verdict::{Decision, PyVerdict};
 use crate::wait::wait;
 
@@ -24,6 +24,7 @@ pub struct Batch {
     core: Arc<pgque::Batch>,
     /// Whether handing out may write log lines, whose writers may wait for the interpreter.
     logs: bool,
+    page: Arc<Page>,
     lanes: Mutex<Lanes>,
 }
 
@@ -36,10 +37,11 @@ struct Lanes {
 }
 
 impl Batch {
-    pub fn new(consumer: pgque::Consumer, core: Arc<pgque::Batch>) -> Batch {
+    pub fn new(py: Python<'_>, consumer: pgque::Consumer, core: Arc<pgque::Batch>) -> PyResult<Batch> {
         // The core writes a line for each message that has no handler.
         let logs = (0..core.messages().len()).any(|index| core.handler(index).is_none());
-        Batch { consumer, core, logs, lanes: Mutex::default() }
+        let page = Page::of_batch(py, core.clone())?;
+        Ok(Batch { consumer, core, logs, page, lanes: Mutex::default() })
     }
 
     pub fn core(&self) -> &pgque::Batch {
@@ -47,7 +49,7 @@ impl Batch {
     }
 
     fn message(&self, index: usize) -> Message {
-        Source::Batch(self.core.clone()).message(index)
+        self.page.message(index)
     }
 
     /// Acknowledges one message and takes the next.
@@ -203,8 +205,15 @@ impl Lane {
 
     /// Say that the handler failed; the options decide. The exception goes into the log, the text with the message.
     fn fail(&mut self, reason: &Bound<'_, PyString>, error: Option<Py<PyAny>>) -> PyResult<()> {
-        let outcome = Outcome::Failed { error: lossy(reason) };
-        with_exception(error, || self.tell(reason.py(), outcome))
+        let (py, index, text) = (reason.py(), self.index()?, lossy(reason));
+        self.settled = true;
+        // The exception says the same and more.
+        let detail = if error.is_some() { "" } else { text.as_str() };
+        let batch = &self.batch.get().core;
+        with_exception(error, || {
+            py.detach(|| batch.fail(index, &text, detail));
+            outcome(Ok(()))
+        })
     }
 
     /// Put a decision on a failure in place of the options': a delay, `pgque.Retry` or `pgque.Dead`.

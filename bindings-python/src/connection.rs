@@ -6,7 +6,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyList;
 
 use crate::error::to_py;
-use crate::value::rows;
+use crate::value::{How, rows};
 use crate::wait::wait;
 
 /// One connection to the server. Threads may share it.
@@ -43,8 +43,14 @@ impl Connection {
         params: Vec<Option<String>>,
         json_loads: &Bound<'py, PyAny>,
     ) -> PyResult<Answer<'py>> {
-        let result = wait(py, self.core.execute(sql, &params))?;
-        let rows = rows(py, &result, json_loads)?;
+        let run = async {
+            let result = self.core.execute(sql, &params).await?;
+            // The statement has succeeded, whatever has become of the connection since.
+            Ok((result, self.core.time_zone().await.unwrap_or_default()))
+        };
+        let (result, zone) = wait(py, run)?;
+        let how = How { json_loads, zone: &crate::value::zone(py, &zone)? };
+        let rows = rows(py, &result, &how)?;
         Ok((result.columns, rows, result.rows_affected))
     }
 
@@ -118,6 +124,18 @@ impl Connection {
     #[setter]
     fn set_autocommit(&self, py: Python<'_>, on: bool) -> PyResult<()> {
         py.detach(|| self.core.set_autocommit(on)).map_err(to_py)
+    }
+
+    /// The setting TimeZone of the session.
+    #[getter]
+    fn time_zone(&self, py: Python<'_>) -> PyResult<String> {
+        wait(py, self.core.time_zone())
+    }
+
+    /// The process id of the server process that serves the session.
+    #[getter]
+    fn backend_pid(&self, py: Python<'_>) -> PyResult<i32> {
+        wait(py, self.core.backend_pid())
     }
 
     /// `idle`, `active`, or `failed`, when only a rollback is left.

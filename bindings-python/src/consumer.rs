@@ -57,7 +57,7 @@ impl Consumer {
     fn next(&self, py: Python<'_>, limit: Option<f64>) -> PyResult<Option<Batch>> {
         let limit = time_limit("next", "limit", limit.unwrap_or(f64::INFINITY)).map_err(to_py)?;
         match wait(py, self.0.next(limit))? {
-            Next::Batch(batch) => Ok(Some(Batch::new(self.0.clone(), batch))),
+            Next::Batch(batch) => Batch::new(py, self.0.clone(), batch).map(Some),
             Next::Idle | Next::Stopped => Ok(None),
         }
     }

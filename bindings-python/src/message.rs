@@ -7,36 +7,51 @@ use std::sync::Arc;
 
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyList, PyString, PyTuple, PyType};
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyDict, PyList, PyString, PyTuple};
 use pyo3::{PyTraverseError, PyVisit};
 
 use crate::error::invalid;
-use crate::value::{json_loads, timestamp};
+use crate::ffi::instance_dict;
+use crate::value::{json_loads, timestamp_in, zone};
 
 const FIELDS: [&str; 10] =
     ["msg_id", "batch_id", "type", "payload", "retry_count", "created_at", "extra1", "extra2", "extra3", "extra4"];
 
-/// Where the messages of one answer live.
-#[derive(Clone)]
-pub enum Source {
-    Received(Arc<Vec<pgque::Message>>),
+/// The messages of one answer, and the zone in which their times are told.
+pub struct Page {
+    held: Held,
+    zone: Py<PyAny>,
+}
+
+enum Held {
+    Received(Vec<pgque::Message>),
     Batch(Arc<pgque::Batch>),
 }
 
-impl Source {
-    pub fn messages(&self) -> &[pgque::Message] {
-        match self {
-            Source::Received(messages) => messages,
-            Source::Batch(batch) => batch.messages(),
+impl Page {
+    pub fn received(messages: Vec<pgque::Message>, zone: Bound<'_, PyAny>) -> Arc<Page> {
+        Arc::new(Page { held: Held::Received(messages), zone: zone.unbind() })
+    }
+
+    pub fn of_batch(py: Python<'_>, batch: Arc<pgque::Batch>) -> PyResult<Arc<Page>> {
+        let zone = zone(py, batch.time_zone())?.unbind();
+        Ok(Arc::new(Page { held: Held::Batch(batch), zone }))
+    }
+
+    fn messages(&self) -> &[pgque::Message] {
+        match &self.held {
+            Held::Received(messages) => messages,
+            Held::Batch(batch) => batch.messages(),
         }
     }
 
-    pub fn message(&self, index: usize) -> Message {
-        Message(Content::Shared(self.clone(), index))
+    pub fn message(self: &Arc<Page>, index: usize) -> Message {
+        Message { shared: Some((self.clone(), index)), own: None }
     }
 
     /// A list of `pgque.Message`.
-    pub fn list(self, py: Python<'_>) -> PyResult<Bound<'_, PyList>> {
+    pub fn list<'py>(self: &Arc<Page>, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
         let messages: Vec<_> =
             (0..self.messages().len()).map(|i| Bound::new(py, self.message(i))).collect::<PyResult<_>>()?;
         PyList::new(py, messages)
@@ -44,21 +59,24 @@ impl Source {
 }
 
 /// One event as a consumer receives it.
-#[pyclass(module = "pgque", subclass, dict, weakref)]
-pub struct Message(Content);
-
-enum Content {
-    Shared(Source, usize),
-    /// Made by hand, or changed: any objects, as in a dataclass.
-    Own(Box<[Py<PyAny>; 10]>),
+#[pyclass(module = "pgque.types", subclass, dict, weakref)]
+pub struct Message {
+    /// The place in the answer.
+    shared: Option<(Arc<Page>, usize)>,
+    /// Made by hand, or changed: any objects, as in a dataclass. The garbage collector may look here before anything
+    /// is, while the interpreter still makes the object out of zeros: to a Box these are None.
+    own: Option<Box<[Py<PyAny>; 10]>>,
 }
 
 impl Message {
     fn field<'py>(&self, py: Python<'py>, index: usize) -> PyResult<Bound<'py, PyAny>> {
-        let message = match &self.0 {
-            Content::Own(fields) => return Ok(fields[index].bind(py).clone()),
-            Content::Shared(source, at) => &source.messages()[*at],
+        if let Some(fields) = &self.own {
+            return Ok(fields[index].bind(py).clone());
+        }
+        let Some((page, at)) = &self.shared else {
+            return Ok(py.None().into_bound(py));
         };
+        let message = &page.messages()[*at];
         let text = |text: &Option<String>| match text {
             Some(text) => PyString::new(py, text).into_any(),
             None => py.None().into_bound(py),
@@ -69,7 +87,7 @@ impl Message {
             2 => text(&message.event_type),
             3 => text(&message.payload),
             4 => message.retry_count.into_pyobject(py)?.into_any(),
-            5 => timestamp(py, message.created_at)?,
+            5 => timestamp_in(message.created_at, page.zone.bind(py))?,
             extra => text(&message.extra[extra - 6]),
         })
     }
@@ -79,22 +97,23 @@ impl Message {
     }
 
     fn set(&mut self, py: Python<'_>, index: usize, value: Py<PyAny>) -> PyResult<()> {
-        if let Content::Shared(..) = self.0 {
+        if self.own.is_none() {
             let mut own = [const { None }; 10];
             for (slot, field) in own.iter_mut().zip(self.fields(py)?) {
                 *slot = Some(field.unbind());
             }
-            self.0 = Content::Own(Box::new(own.map(|field| field.unwrap_or_else(|| py.None()))));
+            self.own = Some(Box::new(own.map(|field| field.unwrap_or_else(|| py.None()))));
+            self.shared = None;
         }
-        if let Content::Own(fields) = &mut self.0 {
+        if let Some(fields) = &mut self.own {
             fields[index] = value;
         }
         Ok(())
     }
 }
 
-/// The class, the arguments to call it with, and the attributes that a program has added.
-type Reduced<'py> = (Bound<'py, PyType>, Bound<'py, PyTuple>, Option<Bound<'py, PyAny>>);
+/// What makes an empty one, its arguments, and the attributes to set.
+type Reduced<'py> = (Bound<'py, PyAny>, Bound<'py, PyTuple>, Bound<'py, PyDict>);
 
 #[pymethods]
 impl Message {
@@ -103,13 +122,24 @@ impl Message {
         PyTuple::new(py, FIELDS)
     }
 
+    /// Takes anything: `__init__`, which a subclass may replace, is given the fields.
     #[new]
+    #[pyo3(
+        signature = (*_args, **_kwargs),
+        text_signature = "(msg_id, batch_id, type, payload, retry_count, created_at, \
+            extra1=None, extra2=None, extra3=None, extra4=None)"
+    )]
+    fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> Message {
+        Message { shared: None, own: None }
+    }
+
     #[pyo3(signature = (
         msg_id, batch_id, r#type, payload, retry_count, created_at,
         extra1=None, extra2=None, extra3=None, extra4=None
     ))]
     #[expect(clippy::too_many_arguments, reason = "a message has ten fields")]
-    fn new(
+    fn __init__(
+        &mut self,
         py: Python<'_>,
         msg_id: Py<PyAny>,
         batch_id: Py<PyAny>,
@@ -121,10 +151,10 @@ impl Message {
         extra2: Option<Py<PyAny>>,
         extra3: Option<Py<PyAny>>,
         extra4: Option<Py<PyAny>>,
-    ) -> Message {
+    ) {
         let [extra1, extra2, extra3, extra4] =
             [extra1, extra2, extra3, extra4].map(|extra| extra.unwrap_or_else(|| py.None()));
-        Message(Content::Own(Box::new([
+        self.own = Some(Box::new([
             msg_id,
             batch_id,
             r#type,
@@ -135,7 +165,7 @@ impl Message {
             extra2,
             extra3,
             extra4,
-        ])))
+        ]));
     }
 
     /// The payload parsed as JSON; NULL gives None.
@@ -168,22 +198,36 @@ impl Message {
         Ok(equal.into_pyobject(py)?.to_owned().into_any())
     }
 
-    fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<Reduced<'py>> {
+    /// As of a dataclass: the fields, then what the program has added. A copy, for the fields do not live there.
+    #[getter(__dict__)]
+    fn dict<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyDict>> {
         let py = slf.py();
-        let fields = PyTuple::new(py, slf.borrow().fields(py)?)?;
-        let attributes = slf.getattr(intern!(py, "__dict__"))?;
-        Ok((slf.get_type(), fields, attributes.is_truthy()?.then_some(attributes)))
+        let all = PyDict::new(py);
+        for (name, value) in FIELDS.iter().zip(slf.borrow().fields(py)?) {
+            all.set_item(name, value)?;
+        }
+        all.update(instance_dict(slf.as_any())?.as_mapping())?;
+        Ok(all)
+    }
+
+    /// The form that pickle has for a dataclass, so that what one was pickled as is read here as well.
+    fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<Reduced<'py>> {
+        static NEW: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+        let py = slf.py();
+        let new = NEW.import(py, "copyreg", "__newobj__")?.clone();
+        Ok((new, PyTuple::new(py, [slf.get_type()])?, Message::dict(slf)?))
+    }
+
+    fn __setstate__(slf: &Bound<'_, Self>, state: &Bound<'_, PyDict>) -> PyResult<()> {
+        state.iter().try_for_each(|(name, value)| slf.setattr(name.cast::<PyString>()?, value))
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        match &self.0 {
-            Content::Own(fields) => fields.iter().try_for_each(|field| visit.call(field)),
-            Content::Shared(..) => Ok(()),
-        }
+        self.own.iter().flat_map(|fields| fields.iter()).try_for_each(|field| visit.call(field))
     }
 
-    fn __clear__(&mut self, py: Python<'_>) {
-        self.0 = Content::Own(Box::new([(); 10].map(|()| py.None())));
+    fn __clear__(&mut self) {
+        self.own = None;
     }
 
     #[getter]

@@ -55,7 +55,7 @@ def test_any_psycopg_connection_will_do(dsn, client, queue, tick, options):
         tick()
         messages = caller.receive(queue, "c")
         assert [m.json() for m in messages] == [{"a": 'é "%s\\'}] * 7
-        assert messages[0].created_at.tzinfo is dt.timezone.utc
+        assert messages[0].created_at.tzinfo is conn.info.timezone
         caller.nack(messages[0].batch_id, messages[0], retry_after=0.5, reason="r")
         assert caller.ack(messages[0].batch_id) == 1
         assert caller.queue_info(queue)[0]["queue_name"] == queue
@@ -84,7 +84,7 @@ def test_a_closed_psycopg_connection(dsn):
 
 def test_what_is_not_a_connection_is_refused():
     for other in ["dsn", object(), None]:
-        with pytest.raises(TypeError, match="psycopg 3"):
+        with pytest.raises(TypeError, match="psycopg 3, psycopg2"):
             pgque.PgqueClient(other)
 
 

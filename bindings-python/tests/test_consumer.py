@@ -74,7 +74,7 @@ def test_every_outcome_of_a_handler(consumer, client, queue, tick, caplog):
     (dead,) = client.dlq_inspect(queue)
     assert (dead["msg_id"], dead["reason"]) == (ids["dead"], "beyond repair")
     failed = [r for r in caplog.records if "handler failed" in r.getMessage()]
-    line = f"handler failed for msg_id={ids['raises']}, nacking: KeyError: 'missing'"
+    line = f"handler failed for msg_id={ids['raises']}, nacking"
     assert failed[0].getMessage() == line
     assert failed[0].name == "pgque.consumer.c" and failed[0].exc_info
     assert len(failed) == 4

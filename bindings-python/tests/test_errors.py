@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import pickle
+import subprocess
+import sys
 
 import psycopg
 import pytest
@@ -126,3 +128,29 @@ def test_wrong_types_are_type_errors(client):
         client.send(5, {})
     with pytest.raises(TypeError, match="seconds, a timedelta or interval text"):
         client.nack(1, 2, retry_after=[])
+
+
+def test_the_cause_of_a_server_error_tells_the_state(client):
+    """psycopg's exception where the program uses psycopg, elsewhere one with its attributes."""
+    with pytest.raises(pgque.PgqueError) as caught:
+        client.execute("select 1/0")
+    assert isinstance(caught.value.__cause__, psycopg.errors.DivisionByZero)
+    assert caught.value.__cause__.diag.message_primary == "division by zero"
+    with pytest.raises(pgque.PgqueQueueNotFound) as caught:
+        client.send("nowhere", {})
+    assert caught.value.__cause__.sqlstate == caught.value.sqlstate == "PQ001"
+
+
+def test_without_psycopg_the_cause_tells_the_same(dsn):
+    program = """if True:
+        import copy, pickle, sys, pgque
+        client = pgque.connect(sys.argv[1])
+        try:
+            client.send("nowhere", {})
+        except pgque.PgqueError as error:
+            cause = pickle.loads(pickle.dumps(error.__cause__))
+            print(cause.sqlstate, cause.diag.message_primary, "psycopg" in sys.modules)
+    """
+    command = [sys.executable, "-c", program, dsn]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout == "PQ001 queue not found: nowhere False\n"

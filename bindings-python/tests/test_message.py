@@ -85,6 +85,19 @@ def test_a_cycle_is_collected():
     assert ref() is None
 
 
+def test_the_collector_may_run_at_any_moment(client, queue, tick):
+    client.send_batch(queue, "t", [1] * 100)
+    tick()
+    before = gc.get_threshold()
+    gc.set_threshold(1)
+    try:
+        for _ in range(3):
+            messages = client.receive(queue, "c")
+            assert [copy.copy(m) for m in messages] == messages
+    finally:
+        gc.set_threshold(*before)
+
+
 def test_a_changed_message_in_a_batch_does_not_change_the_others(client, queue, tick):
     client.send_batch(queue, "t", [1, 2])
     tick()

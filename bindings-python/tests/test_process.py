@@ -119,7 +119,7 @@ def test_a_signal_stops_what_runs_and_the_handlers_are_restored(dsn, queue, numb
     assert time.monotonic() - began < 0.5
     code, _, err = script.end()
     assert code == 0, err
-    assert f"received signal {number.name}, shutting down" in err
+    assert f"received signal {number.value}, shutting down" in err
 
 
 @pytest.mark.parametrize("concurrency", [1, 2])

@@ -18,6 +18,7 @@ mod process;
 mod producer;
 pub mod runtime;
 mod schema;
+mod special;
 mod ticker;
 mod value;
 
@@ -44,6 +45,7 @@ pub use producer::{Producer, ProducerOptions, ProducerStats};
 pub use schema::{
     InstallOptions, InstallStep, Installed, SCHEMA_VERSION, install, install_plan, install_with, uninstall,
 };
+pub use special::Special;
 pub use ticker::{Ticker, TickerOptions, TickerState, TickerStats};
 pub use value::{ResultSet, Value};
 

@@ -12,6 +12,7 @@ use tokio_postgres::types::{
 use crate::error::{Error, Kind, Result};
 use crate::executor::{ParamValue, Rows};
 use crate::message::{EPOCH_2000_MICROS, Timestamp};
+use crate::special::{self, Special};
 
 /// A value of a result column.
 #[derive(Clone, Debug, PartialEq)]
@@ -29,7 +30,9 @@ pub enum Value {
     Bytes(Vec<u8>),
     /// `timestamptz`.
     Timestamp(Timestamp),
-    /// A one-dimensional array.
+    /// A date, time, interval, UUID or network address, with its text.
+    Special(Special, String),
+    /// An array; one of several dimensions holds arrays.
     Array(Vec<Value>),
 }
 
@@ -66,7 +69,7 @@ impl Value {
             Value::Bool(b) => (*b).into(),
             Value::Int(n) => (*n).into(),
             Value::Float(n) => (*n).into(),
-            Value::Text(t) | Value::Numeric(t) => t.as_str().into(),
+            Value::Text(t) | Value::Numeric(t) | Value::Special(_, t) => t.as_str().into(),
             Value::Json(t) => serde_json::from_str(t).unwrap_or_else(|_| t.as_str().into()),
             Value::Bytes(b) => b.iter().map(|b| format!("{b:02x}")).collect::<String>().into(),
             Value::Timestamp(t) => (t.as_unix_micros() as f64 / 1e6).into(),
@@ -200,7 +203,7 @@ fn decode(t: &Type, raw: &[u8]) -> Result<Value, Box<dyn StdError + Sync + Send>
         Type::XID8 => Value::Int(wire::int8_from_sql(raw)?),
         Type::FLOAT4 => Value::Float(wire::float4_from_sql(raw)?.into()),
         Type::FLOAT8 => Value::Float(wire::float8_from_sql(raw)?),
-        Type::TEXT | Type::VARCHAR | Type::BPCHAR | Type::NAME | Type::UNKNOWN => Value::Text(text(raw)?),
+        Type::TEXT | Type::VARCHAR | Type::BPCHAR | Type::NAME | Type::UNKNOWN | Type::XML => Value::Text(text(raw)?),
         Type::JSON => Value::Json(text(raw)?),
         // The first byte is the version of the format.
         Type::JSONB => Value::Json(text(raw.get(1..).ok_or("empty jsonb")?)?),
@@ -209,9 +212,9 @@ fn decode(t: &Type, raw: &[u8]) -> Result<Value, Box<dyn StdError + Sync + Send>
             let micros = wire::timestamp_from_sql(raw)?;
             Value::Timestamp(Timestamp::from_unix_micros(micros.saturating_add(EPOCH_2000_MICROS)))
         }
-        Type::UUID => Value::Text(uuid(wire::uuid_from_sql(raw)?)),
         Type::NUMERIC => Value::Numeric(numeric(raw)?),
         Type::VOID => Value::Text(String::new()),
+        _ if let Some((special, text)) = special::decode(t, raw)? => Value::Special(special, text),
         _ => match t.kind() {
             TypeKind::Enum(_) => Value::Text(text(raw)?),
             TypeKind::Domain(inner) => decode(inner, raw)?,
@@ -223,20 +226,20 @@ fn decode(t: &Type, raw: &[u8]) -> Result<Value, Box<dyn StdError + Sync + Send>
 
 fn array(member: &Type, raw: &[u8]) -> Result<Value, Box<dyn StdError + Sync + Send>> {
     let array = wire::array_from_sql(raw)?;
-    if array.dimensions().count()? > 1 {
-        return Err("array of several dimensions".into());
-    }
+    let lengths: Vec<i32> = array.dimensions().map(|dimension| Ok(dimension.len)).collect()?;
     // Each takes at least its length. The driver makes room for as many as are announced, be it without end.
     if array.values().size_hint().0 > raw.len() / size_of::<i32>() {
         return Err("array with fewer values than announced".into());
     }
     let item = |raw: Option<&[u8]>| raw.map_or(Ok(Value::Null), |raw| decode(member, raw));
-    Ok(Value::Array(array.values().map(item).collect()?))
-}
-
-fn uuid(bytes: [u8; 16]) -> String {
-    let hex: String = bytes.iter().map(|b| format!("{b:02x}")).collect();
-    [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-")
+    let mut items: Vec<Value> = array.values().map(item).collect()?;
+    // The values come row by row: the innermost rows are made first.
+    for length in lengths.iter().skip(1).rev() {
+        let length =
+            usize::try_from(*length).ok().filter(|length| *length > 0).ok_or("array with an empty dimension")?;
+        items = items.chunks(length).map(|row| Value::Array(row.to_vec())).collect();
+    }
+    Ok(Value::Array(items))
 }
 
 /// `numeric` on the wire: digits to base 10,000, the weight of the first, a sign and the scale.
@@ -289,6 +292,11 @@ pub fn decode_as(number: usize, raw: &[u8]) -> Result<Value, Box<dyn StdError + 
         Type::BYTEA,
         Type::TIMESTAMPTZ,
         Type::UUID,
+        Type::DATE,
+        Type::TIME,
+        Type::TIMESTAMP,
+        Type::INTERVAL,
+        Type::INET,
         Type::NUMERIC,
         Type::VOID,
         Type::BOOL_ARRAY,

@@ -318,10 +318,13 @@ fn common_types_are_decoded() {
             Value::Timestamp(pgque::Timestamp::from_unix_micros(946_684_800_000_001)),
             Value::Array(vec![Value::Int(1), Value::Null, Value::Int(3)]),
             Value::Array(vec![text("a"), text("b")]),
-            text("d9428888-122b-11e1-b85c-61cd3cbb3210"),
+            Value::Special(
+                pgque::Special::Uuid(0xd942_8888_122b_11e1_b85c_61cd_3cbb_3210_u128.to_be_bytes()),
+                "d9428888-122b-11e1-b85c-61cd3cbb3210".into(),
+            ),
         ];
         assert_eq!(row, expected);
-        let error = connection.execute("select '1 day'::interval", &[]).await.unwrap_err();
+        let error = connection.execute("select '(1,2)'::point", &[]).await.unwrap_err();
         assert_eq!(error.kind(), Kind::InvalidInput);
         assert!(error.message().contains("cast it to text"), "{error}");
         Ok(())

@@ -28,6 +28,7 @@ test_python() {
     ((!$#)) || pythons=("${pythons[0]}")
     for python in "${pythons[@]}"; do test_wheel "$python" "$wheel" "$@"; done
     (($#)) || python tests/connection/secrets.py python
+    (($#)) || python tests/compatibility/run.py
 }
 
 # Quick to build, and stripped, for nobody debugs it.

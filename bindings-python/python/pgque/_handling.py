@@ -115,7 +115,8 @@ class Handling:
 
     def _failed(self, lane: Lane, error: Exception, *, with_traceback: bool = True) -> None:
         reason = _reason(error)
-        lane.fail(reason, error if with_traceback else None)
+        told = with_traceback and not isinstance(error, _NoVerdict)
+        lane.fail(reason, error if told else None)
         if self.on_failure is not None:
             self._hook("on_failure", self._decide, lane, error, reason)
 

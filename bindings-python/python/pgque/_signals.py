@@ -26,7 +26,7 @@ def stopping_on_signals(stop: Callable[[], None], logger: logging.Logger) -> Ite
             stop()
             raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)
         received = True
-        logger.info("received signal %s, shutting down", signal.Signals(number).name)
+        logger.info("received signal %s, shutting down", number)
         stop()
 
     # None stands for a handler that was not set from Python, which could not be put back.

@@ -8,6 +8,14 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from datetime import time as clock
 from decimal import Decimal
+from ipaddress import (
+    IPv4Address,
+    IPv4Interface,
+    IPv4Network,
+    IPv6Address,
+    IPv6Interface,
+    IPv6Network,
+)
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -88,13 +96,15 @@ def _interval(value: timedelta) -> str:
     return f"{value.days} days {value.seconds} seconds {value.microseconds} microseconds"
 
 
+_ADDRESSES = (IPv4Address, IPv6Address, IPv4Interface, IPv6Interface, IPv4Network, IPv6Network)
+
 # bool before int, of which it is a subclass.
 _WRITERS: list[tuple[type | tuple[type, ...], Callable[[Any], str]]] = [
     (str, str.__str__),
     (bool, lambda value: "true" if value else "false"),
     (int, int.__repr__),
     (float, float.__repr__),
-    ((Decimal, UUID), str),
+    ((Decimal, UUID, *_ADDRESSES), str),
     ((datetime, date, clock), lambda value: value.isoformat()),
     (timedelta, _interval),
     ((bytes, bytearray, memoryview), lambda value: "\\x" + bytes(value).hex()),

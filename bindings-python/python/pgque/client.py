@@ -2,10 +2,31 @@
 
 from __future__ import annotations
 
-from ._pgque import PgqueClient
+from ._pgque import Message, PgqueClient
 from .connection import Connection
+from .errors import (
+    PgqueBatchNotFound,
+    PgqueConnectionError,
+    PgqueConsumerNotFound,
+    PgqueError,
+    PgqueQueueNotFound,
+    PgqueReceiveOverflowError,
+)
+from .types import Event
 
-__all__ = ["PgqueClient", "connect"]
+# Programs import some of these from here.
+__all__ = [
+    "Event",
+    "Message",
+    "PgqueBatchNotFound",
+    "PgqueClient",
+    "PgqueConnectionError",
+    "PgqueConsumerNotFound",
+    "PgqueError",
+    "PgqueQueueNotFound",
+    "PgqueReceiveOverflowError",
+    "connect",
+]
 
 
 def connect(dsn: str, *, autocommit: bool = False) -> PgqueClient:

@@ -10,8 +10,12 @@ from typing import Any, TypeVar
 from . import _pgque
 from ._crew import Crew
 from ._handling import Handling, check_handler
+from ._pgque import Message, PgqueClient
 from ._signals import stopping_on_signals
 from .types import Health
+
+# Programs import these from here as well.
+__all__ = ["Consumer", "Message", "PgqueClient", "logger"]
 
 _Handler = TypeVar("_Handler", bound=Callable[..., Any])
 _OnFailure = TypeVar("_OnFailure", bound=Callable[[int, Exception], Any])
@@ -130,6 +134,7 @@ class Consumer:
             },
         )
         self.subconsumer = self._core.subconsumer
+        self._running = False
         self._handling = Handling(logging.getLogger(f"pgque.consumer.{name}"))
 
     @property
@@ -199,10 +204,12 @@ class Consumer:
         no ``Exception`` (KeyboardInterrupt, SystemExit) leaves at once and the batch comes again.
         """
         self._core.begin_run()
+        self._running = True
         try:
             with stopping_on_signals(self.stop, logger):
                 self._run()
         finally:
+            self._running = False
             self._core.close()
 
     run = start

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from . import _pgque
+from ._reports import report
 
 
 class PgqueError(Exception):
@@ -33,6 +34,9 @@ class PgqueError(Exception):
             cls.code = _pgque.KINDS[kind]
             _BY_KIND[kind] = cls
 
+
+#: The kinds of errors for which psycopg has one class, OperationalError.
+_UNREACHED = ("connection", "closed", "timeout")
 
 _BY_KIND: dict[str, type[PgqueError]] = {}
 
@@ -129,4 +133,6 @@ def from_core(
         error.__dict__.update(kind=kind, code=code)
     elif cls is PgqueReceiveOverflowError:
         error.__dict__.update(configured_limit=configured_limit, operation=error.op)
+    if facts.get("sqlstate") is not None or kind in _UNREACHED:
+        error.__cause__ = report(text, facts)
     return error

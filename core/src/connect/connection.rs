@@ -200,6 +200,7 @@ impl Connection {
     pub async fn execute(&self, sql: &str, params: &[Option<String>]) -> Result<ResultSet> {
         let params: Vec<Param> = params.iter().map(|p| Param::maybe("parameter", p.clone())).collect();
         check_nul("execute", "sql", sql)?;
+        check_copy("execute", sql)?;
         params.iter().try_for_each(|p| p.check("execute"))?;
         let (session, begun) = self.enter("execute").await?;
         let bound = bind(&params);
@@ -215,6 +216,7 @@ impl Connection {
     /// `argument` is what the caller gave of the text.
     async fn script(&self, op: &'static str, argument: &str, sql: &str) -> Result<()> {
         check_nul(op, argument, sql)?;
+        check_copy(op, sql)?;
         let (session, begun) = self.enter(op).await?;
         let result = self.answer(&session, Abandoned::Cancel, session.client.batch_execute(sql)).await;
         self.leave(op, begun, result.map_err(|e| Error::from_driver(op, e))).await
@@ -287,6 +289,16 @@ impl Connection {
             Ok(answer) => answer.map_err(|e| Error::from_driver("ping", e)),
             Err(_) => Err(Error::new(Kind::Connection, "ping", "the server does not answer")),
         }
+    }
+
+    /// The id of the server process that serves the session, as it was told at the login.
+    pub async fn backend_pid(&self) -> Result<i32> {
+        Ok(self.session("backend_pid").await?.backend)
+    }
+
+    /// The session's setting TimeZone, as the server reports it: the zone in which its users expect their times.
+    pub async fn time_zone(&self) -> Result<String> {
+        Ok(self.session("time_zone").await?.time_zone())
     }
 
     /// Asks the server to end the statement that runs now. The call that runs it fails with `timeout`.
@@ -502,10 +514,54 @@ fn bind(params: &[Param]) -> Vec<(TextParam<'_>, Type)> {
     params.iter().map(|p| (TextParam(&p.value), bind_one(p))).collect()
 }
 
+/// COPY from or to the client is a conversation of its own, in the midst of which the session would be stuck.
+fn check_copy(op: &'static str, sql: &str) -> Result<()> {
+    let is_copy = |statement: &str| {
+        let mut words = statement.split(|c: char| !c.is_alphanumeric() && c != '_').filter(|word| !word.is_empty());
+        words.next().is_some_and(|word| word.eq_ignore_ascii_case("copy"))
+            && words.any(|word| word.eq_ignore_ascii_case("stdin") || word.eq_ignore_ascii_case("stdout"))
+    };
+    match sql.split(';').map(without_comments).any(is_copy) {
+        true => {
+            let message = "COPY from stdin or to stdout is not possible here; use psql's \\copy, or insert and select";
+            Err(Error::invalid(op, message))
+        }
+        false => Ok(()),
+    }
+}
+
+/// The statement without the comments before it.
+fn without_comments(statement: &str) -> &str {
+    let mut rest = statement.trim_start();
+    loop {
+        let end = match rest.get(..2) {
+            Some("--") => rest.split_once('\n'),
+            Some("/*") => rest.split_once("*/"),
+            _ => return rest,
+        };
+        rest = end.map_or("", |(_, rest)| rest.trim_start());
+    }
+}
+
 fn closed(op: &'static str) -> Error {
     Error::new(Kind::Closed, op, "the connection is closed; connect again")
 }
 
 fn listen_sql(channel: &str) -> String {
     format!("listen \"{}\"", channel.replace('"', "\"\""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn copy_through_the_client_is_known() {
+        for sql in ["copy t from stdin", "-- a\n /* b */ COPY t TO STDOUT", "select 1; copy (select 1) to stdout"] {
+            check_copy("execute", sql).unwrap_err();
+        }
+        for sql in ["copy t from '/tmp/file'", "select 'copy t from stdin'", "insert into copy values (1)", "--", ""] {
+            check_copy("execute", sql).unwrap();
+        }
+    }
 }

@@ -49,6 +49,8 @@ pub(super) struct Session {
 #[derive(Default)]
 struct Events {
     queue: Mutex<VecDeque<Notification>>,
+    /// As the server last reported it.
+    time_zone: Mutex<String>,
     changed: Notify,
     closed: Mutex<Option<String>>,
     ended: AtomicBool,
@@ -82,6 +84,7 @@ impl Session {
         let attempt = attempt.join_next().await.ok_or_else(gone)?;
         let Link { client, driver, route, backend } = attempt.map_err(|e| gone().with_source(e))??;
         let events = Arc::new(Events::default());
+        events.note_time_zone(&driver);
         let driver = runtime.spawn(drive(driver, events.clone())).abort_handle();
         let (pipeline, prepared) = (Pipeline::default(), AsyncMutex::default());
         Ok(Session { client, backend, pipeline, prepared, route, events, driver })
@@ -130,6 +133,11 @@ impl Session {
     /// meant to go was not sent then.
     pub fn dismissed(&self) -> bool {
         self.events.dismissed.load(Ordering::SeqCst)
+    }
+
+    /// The setting TimeZone.
+    pub fn time_zone(&self) -> String {
+        self.events.time_zone.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Ends the waits for notifications, which would hold the session, and thus the socket, for as long as they last.
@@ -181,6 +189,15 @@ impl Events {
         }
     }
 
+    /// The driver keeps what the server reports of its settings, but tells nobody when they change.
+    fn note_time_zone(&self, driver: &Driver) {
+        let Some(reported) = driver.parameter("TimeZone") else { return };
+        let mut time_zone = self.time_zone.lock().unwrap_or_else(PoisonError::into_inner);
+        if *time_zone != reported {
+            reported.clone_into(&mut time_zone);
+        }
+    }
+
     fn close(&self, reason: &str) {
         let mut closed = self.closed.lock().unwrap_or_else(PoisonError::into_inner);
         closed.get_or_insert_with(|| reason.to_owned());
@@ -192,7 +209,12 @@ impl Events {
 
 async fn drive(mut driver: Driver, events: Arc<Events>) {
     loop {
-        match poll_fn(|cx| driver.poll_message(cx)).await {
+        let step = poll_fn(|cx| {
+            let message = driver.poll_message(cx);
+            events.note_time_zone(&driver);
+            message
+        });
+        match step.await {
             Some(Ok(message)) => events.take(message),
             Some(Err(e)) => {
                 events.dismissed.store(e.as_db_error().is_some(), Ordering::SeqCst);

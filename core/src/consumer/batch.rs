@@ -67,6 +67,7 @@ pub struct Batch {
     progress: Mutex<Progress>,
     consumer: Arc<Shared>,
     hooks: Hooks,
+    pub(super) time_zone: String,
     pub(super) page: Option<Page>,
     pub(super) client: Option<Client>,
     /// Of the connection by which the batch came and alone can be finished.
@@ -114,12 +115,18 @@ impl Batch {
         let lanes = Lanes::new(&messages, consumer.options.ordered_by);
         let progress = Mutex::new(Progress { lanes, slots: vec![Slot::Waiting; messages.len()], closed: false });
         let hooks = hooks::of(&consumer.hooks);
-        Batch { messages, routes, progress, consumer, hooks, page, client, pulse }
+        let time_zone = String::new();
+        Batch { messages, routes, progress, consumer, hooks, time_zone, page, client, pulse }
     }
 
     /// The id under which the batch is open; it changes when another worker takes the batch over.
     pub fn id(&self) -> i64 {
         self.messages.first().map_or(0, |m| m.batch_id)
+    }
+
+    /// The setting TimeZone of the session that received it; empty if the server did not report it.
+    pub fn time_zone(&self) -> &str {
+        &self.time_zone
     }
 
     pub fn messages(&self) -> &[Message] {
@@ -192,11 +199,12 @@ impl Batch {
     }
 
     /// As [`Batch::settle`] with [`Outcome::Failed`]; the log says more than what is stored with the message, for
-    /// instance where it happened.
+    /// instance where it happened, or nothing more, where the caller adds that himself.
     pub fn fail(&self, index: usize, error: &str, detail: &str) {
         let Some(message) = self.messages.get(index) else { return };
         // Without the lock, as in `take`.
-        log::error!(target: &self.consumer.logger, "handler failed for msg_id={}, nacking: {detail}", message.msg_id);
+        let (id, colon) = (message.msg_id, if detail.is_empty() { "" } else { ": " });
+        log::error!(target: &self.consumer.logger, "handler failed for msg_id={id}, nacking{colon}{detail}");
         self.consumer.monitor.count(|stats| stats.failed += 1);
         self.conclude(index, Outcome::Failed { error: error.to_owned() });
     }

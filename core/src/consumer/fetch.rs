@@ -411,6 +411,8 @@ impl Consumer {
         let client = work.client.clone().ok_or_else(|| Error::new(Kind::Internal, "consumer", "not connected"))?;
         self.0.monitor.received(&messages);
         self.0.monitor.status(Status::Handling);
+        // A connection that was lost meanwhile is noticed when the batch is finished.
+        let time_zone = client.own_connection("consumer")?.time_zone().await.unwrap_or_default();
         let transaction = self.0.options.transactional.then(|| client.clone());
         if transaction.is_none() {
             self.look_at_lag(work, &client).await;
@@ -418,7 +420,9 @@ impl Consumer {
             work.heartbeat = Heartbeat::start(client.clone(), &self.0.settings, &self.0.options, member, page.clone());
         }
         let routes = self.routes(&messages);
-        let batch = Arc::new(Batch::new(messages, routes, self.0.clone(), page, transaction, work.pulse.clone()));
+        let mut batch = Batch::new(messages, routes, self.0.clone(), page, transaction, work.pulse.clone());
+        batch.time_zone = time_zone;
+        let batch = Arc::new(batch);
         work.batch = Arc::downgrade(&batch);
         match &batch.page {
             Some(page) if work.ahead.is_none() && client.capabilities().await?.read_ahead => {

@@ -29,7 +29,15 @@ def execute_decodes_the_common_types(env: Env) -> None:
         "timestamptz '2024-02-29 12:34:56.789012+00'": "1709210096789012",
         "timestamptz '1969-12-31 23:59:59.5+00'": "-500000",
         "'6ba7b810-9dad-11d1-80b4-00c04fd430c8'::uuid": "6ba7b810-9dad-11d1-80b4-00c04fd430c8",
+        "date '2024-02-29'": "2024-02-29",
+        "time '23:59:59'": "23:59:59",
+        "timestamp '1969-12-31 23:59:59'": "1969-12-31 23:59:59",
+        "interval '3 days'": "3 days",
+        "inet '10.0.0.0/8'": "10.0.0.0/8",
+        "inet '::1'": "::1",
         "array[1, null, 3]": ["1", None, "3"],
+        "array[array[1, 2], array[null, 4]]": [["1", "2"], [None, "4"]],
+        "array[date '2024-02-29']": ["2024-02-29"],
         "array['a,b', 'c\"d', null, '']": ["a,b", 'c"d', None, ""],
         "array[]::text[]": [],
         "null::text": None,
@@ -71,7 +79,7 @@ def execute_takes_parameters_and_counts_rows(env: Env) -> None:
 def a_type_without_a_decoder_is_refused(env: Env) -> None:
     """A value that cannot be given exactly is invalid_input that says how to help; the connection goes on."""
     client = env.client()
-    for expression in ("point '(1,2)'", "array[[1, 2], [3, 4]]"):
+    for expression in ("point '(1,2)'", "array[point '(1,2)']"):
         refused(
             partial(client.execute, sql=f"select {expression} as value"),
             "invalid_input",

@@ -75,8 +75,10 @@ def cell(value: Any) -> Any:
         return str(value).lower()
     if isinstance(value, float):
         return repr(value).removesuffix(".0")
-    if isinstance(value, datetime):
+    if isinstance(value, datetime) and value.tzinfo is not None:
         return micros(value)
+    if isinstance(value, timedelta):
+        return f"{value.days} days"
     if isinstance(value, bytes):
         return value.hex()
     if isinstance(value, list):

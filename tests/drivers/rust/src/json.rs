@@ -60,7 +60,7 @@ fn cell(value: &Cell) -> Value {
         Cell::Bool(b) => b.to_string().into(),
         Cell::Int(n) => n.to_string().into(),
         Cell::Float(n) => n.to_string().into(),
-        Cell::Text(t) | Cell::Json(t) | Cell::Numeric(t) => t.as_str().into(),
+        Cell::Text(t) | Cell::Json(t) | Cell::Numeric(t) | Cell::Special(_, t) => t.as_str().into(),
         Cell::Bytes(bytes) => bytes.iter().map(|b| format!("{b:02x}")).collect::<String>().into(),
         Cell::Timestamp(t) => t.as_unix_micros().to_string().into(),
         Cell::Array(items) => items.iter().map(cell).collect(),
