@@ -12,6 +12,7 @@ mod error;
 mod executor;
 pub mod logging;
 mod message;
+mod park;
 mod payload;
 mod policy;
 mod process;

@@ -1,16 +1,15 @@
 //! The one async runtime, started on first use, and the blocking wait on top of it.
 
 use std::future::Future;
-use std::pin::Pin;
-use std::sync::{Arc, LazyLock, OnceLock};
-use std::task::{Context, Poll, Wake, Waker};
-use std::thread::{self, Thread};
-use std::time::{Duration, Instant};
+use std::sync::{LazyLock, OnceLock};
+use std::task::Waker;
+use std::time::Duration;
 
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::watch;
 
 use crate::error::{Error, Kind, Result};
+use crate::park::{self, Parker};
 
 /// How long a blocking wait goes on before it asks whether the caller wants out.
 const INTERRUPT_SLICE: Duration = Duration::from_millis(50);
@@ -98,11 +97,15 @@ pub fn wait<T>(future: impl Future<Output = Result<T>>) -> Result<T> {
     }
     let handle = handle()?;
     let interrupt = INTERRUPT.get();
-    let waker = Waker::from(Arc::new(Unpark(thread::current())));
+    let parker = Parker::of_this_thread()?;
+    let waker = Waker::from(parker.clone());
     let mut future = Box::pin(future);
     loop {
         let inside = handle.enter();
-        if let Some(result) = poll_for(future.as_mut(), &waker, interrupt.map(|_| INTERRUPT_SLICE)) {
+        let slice = interrupt.map(|_| INTERRUPT_SLICE);
+        // The thread itself waits, where a timer of the runtime would wake the runtime at each call just to hear of a
+        // time that hardly ever comes.
+        if let Some(result) = park::poll_for(future.as_mut(), &parker, &waker, slice) {
             return result;
         }
         // Asked outside of the runtime: the host's signal handlers may make blocking calls themselves.
@@ -116,39 +119,5 @@ pub fn wait<T>(future: impl Future<Output = Result<T>>) -> Result<T> {
             handle.block_on(told);
             return Err(Error::new(Kind::Interrupted, "wait", "interrupted by the caller"));
         }
-    }
-}
-
-/// Polls for so long at most. The thread itself waits, where a timer of the runtime would wake the runtime at each call
-/// just to hear of a time that hardly ever comes.
-fn poll_for<F: Future>(mut future: Pin<&mut F>, waker: &Waker, limit: Option<Duration>) -> Option<F::Output> {
-    let mut context = Context::from_waker(waker);
-    let mut end = None;
-    loop {
-        if let Poll::Ready(output) = future.as_mut().poll(&mut context) {
-            return Some(output);
-        }
-        let Some(limit) = limit else {
-            thread::park();
-            continue;
-        };
-        let end = *end.get_or_insert_with(|| Instant::now() + limit);
-        let left = end.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return None;
-        }
-        thread::park_timeout(left);
-    }
-}
-
-struct Unpark(Thread);
-
-impl Wake for Unpark {
-    fn wake(self: Arc<Self>) {
-        self.0.unpark();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        self.0.unpark();
     }
 }

@@ -431,3 +431,76 @@ fn begin_travels_with_the_first_statement() {
         connection.commit().await
     });
 }
+
+#[test]
+fn threads_that_wait_on_one_connection_each_get_their_own_answers() {
+    let connection = pgque::runtime::wait(Connection::open(settings())).expect("it connects");
+    thread::scope(|scope| {
+        for worker in 0..8 {
+            let connection = &connection;
+            scope.spawn(move || {
+                for n in 0..200 {
+                    let wanted = worker * 1000 + n;
+                    let sql = format!("select {wanted}::bigint");
+                    let answer = pgque::runtime::wait(number(connection, &sql)).expect("it is answered");
+                    assert_eq!(answer, wanted);
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn a_task_has_its_answer_while_a_thread_drives_the_connection() {
+    let connection = pgque::runtime::wait(Connection::open(settings())).expect("it connects");
+    let other = connection.clone();
+    let (told, tells) = std::sync::mpsc::channel();
+    let handle = pgque::runtime::handle().expect("there is a runtime");
+    // Both before and behind the statement of the thread that waits.
+    for n in 0..20 {
+        let (other, told) = (other.clone(), told.clone());
+        handle.spawn(async move {
+            tokio::time::sleep(Duration::from_millis(n * 5)).await;
+            told.send(number(&other, "select 1").await)
+        });
+    }
+    for _ in 0..10 {
+        pgque::runtime::wait(connection.execute("select pg_sleep(0.01)", &[])).expect("it sleeps");
+    }
+    for _ in 0..20 {
+        let answer = tells.recv_timeout(Duration::from_secs(10)).expect("the task is answered");
+        assert_eq!(answer.expect("and well"), 1);
+    }
+}
+
+#[test]
+fn a_thread_that_drives_the_connection_sends_and_reads_more_than_a_socket_holds() {
+    let connection = pgque::runtime::wait(Connection::open(settings())).expect("it connects");
+    let text = "x".repeat(30_000_000);
+    let result = pgque::runtime::wait(connection.execute("select $1::text", &[Some(text.clone())])).expect("it echoes");
+    assert!(matches!(&result.rows[0][0], Value::Text(echo) if *echo == text));
+}
+
+#[test]
+fn what_happens_after_a_blocking_call_is_noticed_by_the_runtime() {
+    let wait = pgque::runtime::wait::<i64>;
+    let connection = pgque::runtime::wait(Connection::open(settings())).expect("it connects");
+    let other = pgque::runtime::wait(Connection::open(settings())).expect("it connects");
+    pgque::runtime::wait(connection.listen("driven")).expect("it listens");
+    let listening = connection.clone();
+    let handle = pgque::runtime::handle().expect("there is a runtime");
+    let (told, tells) = std::sync::mpsc::channel();
+    handle.spawn(async move { told.send(listening.notification(Duration::from_secs(10)).await) });
+    pgque::runtime::wait(other.execute("notify driven, 'news'", &[])).expect("it notifies");
+    let news = tells.recv_timeout(Duration::from_secs(10)).expect("the task hears").expect("and well");
+    assert_eq!(news.expect("in time").payload, "news");
+    // And the end of the connection, while nobody waits for anything.
+    let pid = wait(number(&connection, "select pg_backend_pid()::bigint")).expect("it says");
+    pgque::runtime::wait(other.execute("select pg_terminate_backend($1::int, 5000)", &[Some(pid.to_string())]))
+        .expect("it ends the other");
+    let end = Instant::now() + Duration::from_secs(10);
+    while !connection.is_closed() {
+        assert!(Instant::now() < end, "nobody noticed");
+        thread::sleep(Duration::from_millis(1));
+    }
+}

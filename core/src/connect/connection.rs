@@ -60,16 +60,21 @@ struct State {
 
 /// A BEGIN on its way.
 struct Begun {
+    session: Arc<Session>,
     running: Running,
     answer: BoxFuture<'static, Result<(), tokio_postgres::Error>>,
     answered: Option<Result<(), tokio_postgres::Error>>,
 }
 
 impl Begun {
-    async fn answer(self) -> Result<(), tokio_postgres::Error> {
+    async fn answer(mut self) -> Result<(), tokio_postgres::Error> {
         let answer = match self.answered {
             Some(answer) => answer,
-            None => self.answer.await,
+            None => match futures_util::poll!(self.answer.as_mut()) {
+                // The usual case: it was answered before the statement that it travelled with.
+                Poll::Ready(answer) => answer,
+                Poll::Pending => self.session.answer(self.answer).await,
+            },
         };
         self.running.done();
         answer
@@ -320,6 +325,31 @@ impl Connection {
         self.state(|s| s.keeps_plans = true);
     }
 
+    /// Runs a typed call's statement and hands each row on as it comes.
+    pub(crate) async fn run_each(
+        &self,
+        op: &'static str,
+        sql: &str,
+        params: &[Param],
+        mut each: impl FnMut(Row) -> Result<()>,
+    ) -> Result<()> {
+        let (session, begun) = self.enter(op).await?;
+        let mut handed_on = Ok(());
+        let run = async {
+            let stream = session.client.query_typed_raw(sql, bind(params)).await?;
+            let mut stream = std::pin::pin!(stream);
+            while let Some(row) = stream.as_mut().try_next().await? {
+                if handed_on.is_ok() {
+                    handed_on = each(row);
+                }
+            }
+            Ok(())
+        };
+        let end = self.answer(&session, Abandoned::Cancel, run).await;
+        self.leave(op, begun, end.map_err(|e| Error::from_driver(op, e))).await?;
+        handed_on
+    }
+
     /// Runs a statement of one row. In autocommit the row arrives before the commit: it is given also if the end then
     /// fails. The call itself fails only if nothing was sent.
     pub(crate) async fn run_one(
@@ -374,14 +404,16 @@ impl Connection {
         // Before the answer: it will be open also if nobody waits for that.
         self.set(TransactionStatus::Active);
         let running = self.running(session, Abandoned::Await).await;
-        let session = session.clone();
+        let (session, sending) = (session.clone(), session.clone());
         let mut answer: BoxFuture<_> = Box::pin(async move { session.client.batch_execute("begin").await });
-        // The first look at it sends it.
-        let answered = match futures_util::poll!(answer.as_mut()) {
-            Poll::Ready(result) => Some(result),
-            Poll::Pending => None,
-        };
-        Begun { running, answer, answered }
+        let answered = std::future::poll_fn(|cx| {
+            let sent = sending.send(|| answer.as_mut().poll(cx));
+            Poll::Ready(match sent {
+                Poll::Ready(result) => Some(result),
+                Poll::Pending => None,
+            })
+        });
+        Begun { running, answered: answered.await, answer, session: sending }
     }
 
     /// What came of a statement, which counts only if the BEGIN that travelled with it was heeded.
@@ -407,7 +439,7 @@ impl Connection {
     /// Waits for the answer to a statement; if nobody does so to the end, it is given up at the server as well.
     async fn answer<T>(&self, session: &Arc<Session>, abandoned: Abandoned, statement: impl Future<Output = T>) -> T {
         let running = self.running(session, abandoned).await;
-        let answer = statement.await;
+        let answer = session.answer(statement).await;
         running.done();
         answer
     }

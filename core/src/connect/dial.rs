@@ -10,6 +10,7 @@ use super::login::{LoginWatch, Refusal};
 use super::role::{self, Role};
 use super::settings::{ChannelBinding, Host, Mode, Place, Server, Timing};
 use super::socket::{self, Address};
+use super::stream::Line;
 use super::tls::{self, Answer, Tls};
 use super::wire::{Driver, Ready, Wire};
 use crate::error::{Error, Kind, Result};
@@ -23,6 +24,7 @@ const NOT_THIS_WAY: &str = "28000";
 pub(super) struct Link {
     pub client: Client,
     pub driver: Driver,
+    pub line: Arc<Line>,
     pub route: Route,
     /// The process id that the server gave at the login.
     pub backend: i32,
@@ -162,6 +164,7 @@ const TLS: &str = "tls";
 
 async fn connect(server: &Server, host: &Host, address: &Address, with_tls: bool) -> Result<Link> {
     let socket = socket::connect(address, &server.timing).await.map_err(|e| lost(&e))?;
+    let line = socket.line();
     let mut route = Route { address: address.clone(), tls: None, timing: server.timing.clone() };
     let wire = match with_tls {
         false => Wire::plain(socket),
@@ -178,10 +181,11 @@ async fn connect(server: &Server, host: &Host, address: &Address, with_tls: bool
             }
         }
     };
-    log_in(server, host, wire, route).await
+    let (client, driver, backend) = log_in(server, host, wire).await?;
+    Ok(Link { client, driver, line, route, backend })
 }
 
-async fn log_in(server: &Server, host: &Host, wire: Wire, route: Route) -> Result<Link> {
+async fn log_in(server: &Server, host: &Host, wire: Wire) -> Result<(Client, Driver, i32)> {
     let password = server.password(host);
     let mut config = Config::new();
     config.user(&server.user).dbname(&server.dbname).application_name(&server.application_name);
@@ -203,7 +207,7 @@ async fn log_in(server: &Server, host: &Host, wire: Wire, route: Route) -> Resul
     let watch = LoginWatch::new(server.require_auth.clone(), server.channel_binding, has_password, backend.clone());
     let ready = Ready(wire.watch_login(watch));
     let (client, driver) = config.connect_raw(tokio::io::empty(), ready).await.map_err(refused)?;
-    Ok(Link { client, driver, route, backend: backend.load(Ordering::Relaxed) })
+    Ok((client, driver, backend.load(Ordering::Relaxed)))
 }
 
 /// The name that a certificate has to bear.

@@ -8,7 +8,10 @@ mod session;
 mod settings;
 mod socket;
 mod statement;
+#[cfg_attr(not(target_os = "linux"), path = "stream_portable.rs")]
+mod stream;
 mod tls;
+mod wheel;
 mod wire;
 
 pub use connection::{Connection, TransactionStatus};

@@ -1,19 +1,19 @@
 //! One socket: the driver's task, its notifications, and the reason of its end.
 
 use std::collections::{HashMap, VecDeque};
-use std::future::poll_fn;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Mutex as AsyncMutex, Notify};
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::task::JoinSet;
 use tokio_postgres::types::Type;
 use tokio_postgres::{AsyncMessage, Statement};
 
 use super::Settings;
 use super::dial::{Link, Route, dial};
 use super::statement::Pipeline;
+use super::wheel::Wheel;
 use super::wire::{Driver, Ready};
 use crate::error::{Error, Kind, Result};
 use crate::runtime;
@@ -42,12 +42,11 @@ pub(super) struct Session {
     prepared: AsyncMutex<HashMap<&'static str, Statement>>,
     route: Route,
     events: Arc<Events>,
-    /// Drives the socket; ends with it.
-    driver: AbortHandle,
+    wheel: Arc<Wheel>,
 }
 
 #[derive(Default)]
-struct Events {
+pub(super) struct Events {
     queue: Mutex<VecDeque<Notification>>,
     /// As the server last reported it.
     time_zone: Mutex<String>,
@@ -82,12 +81,13 @@ impl Session {
         attempt.spawn_on(async move { dial(&server).await.map_err(|error| server.conceal(error)) }, &runtime);
         let gone = || Error::new(Kind::Internal, "connect", "the attempt was lost");
         let attempt = attempt.join_next().await.ok_or_else(gone)?;
-        let Link { client, driver, route, backend } = attempt.map_err(|e| gone().with_source(e))??;
+        let Link { client, driver, line, route, backend } = attempt.map_err(|e| gone().with_source(e))??;
         let events = Arc::new(Events::default());
         events.note_time_zone(&driver);
-        let driver = runtime.spawn(drive(driver, events.clone())).abort_handle();
+        let wheel = Wheel::new(driver, events.clone(), line);
+        runtime.spawn(wheel.clone().keep());
         let (pipeline, prepared) = (Pipeline::default(), AsyncMutex::default());
-        Ok(Session { client, backend, pipeline, prepared, route, events, driver })
+        Ok(Session { client, backend, pipeline, prepared, route, events, wheel })
     }
 
     /// The statement, which keeps its plan for as long as the session lives.
@@ -116,7 +116,17 @@ impl Session {
     /// Ends the connection without the server's consent.
     pub fn give_up(&self, reason: &str) {
         self.events.close(reason);
-        self.driver.abort();
+        self.wheel.stop();
+    }
+
+    /// The answer to a statement. It is sent at the first look at it.
+    pub async fn answer<T>(&self, statement: impl Future<Output = T>) -> T {
+        self.wheel.answer(statement).await
+    }
+
+    /// A first look at a statement that sends it; the caller goes on with [`Session::answer`].
+    pub fn send<T>(&self, look: impl FnOnce() -> T) -> T {
+        self.wheel.quietly(look)
     }
 
     /// Why the connection ended, or `None` while it lives.
@@ -190,12 +200,28 @@ impl Events {
     }
 
     /// The driver keeps what the server reports of its settings, but tells nobody when they change.
-    fn note_time_zone(&self, driver: &Driver) {
+    pub fn note_time_zone(&self, driver: &Driver) {
         let Some(reported) = driver.parameter("TimeZone") else { return };
         let mut time_zone = self.time_zone.lock().unwrap_or_else(PoisonError::into_inner);
         if *time_zone != reported {
             reported.clone_into(&mut time_zone);
         }
+    }
+
+    /// Takes in what the driver has to say; whether it was its last word.
+    pub fn is_end(&self, message: Option<Result<AsyncMessage, tokio_postgres::Error>>) -> bool {
+        match message {
+            Some(Ok(message)) => {
+                self.take(message);
+                return false;
+            }
+            Some(Err(e)) => {
+                self.dismissed.store(e.as_db_error().is_some(), Ordering::SeqCst);
+                self.close(Error::from_driver("connection", e).message());
+            }
+            None => self.close("connection closed"),
+        }
+        true
     }
 
     fn close(&self, reason: &str) {
@@ -204,23 +230,5 @@ impl Events {
         drop(closed);
         self.ended.store(true, Ordering::Relaxed);
         self.changed.notify_one();
-    }
-}
-
-async fn drive(mut driver: Driver, events: Arc<Events>) {
-    loop {
-        let step = poll_fn(|cx| {
-            let message = driver.poll_message(cx);
-            events.note_time_zone(&driver);
-            message
-        });
-        match step.await {
-            Some(Ok(message)) => events.take(message),
-            Some(Err(e)) => {
-                events.dismissed.store(e.as_db_error().is_some(), Ordering::SeqCst);
-                return events.close(Error::from_driver("connection", e).message());
-            }
-            None => return events.close("connection closed"),
-        }
     }
 }

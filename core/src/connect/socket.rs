@@ -7,6 +7,7 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpStream, UnixStream};
 
 use super::settings::{Host, Place, Timing};
+use super::stream::Socket;
 
 /// Where one attempt goes to; a name may stand for several.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,11 +15,6 @@ pub(super) enum Address {
     Tcp(SocketAddr),
     /// The path of the socket, `@…` in the abstract namespace.
     Unix(String),
-}
-
-pub(super) enum Socket {
-    Tcp(TcpStream),
-    Unix(UnixStream),
 }
 
 /// The addresses of a host, in the order of the system's resolver.
@@ -39,12 +35,12 @@ pub(super) async fn connect(address: &Address, timing: &Timing) -> io::Result<So
         Address::Tcp(address) => {
             let stream = TcpStream::connect(address).await?;
             set_options(&stream, timing)?;
-            Ok(Socket::Tcp(stream))
+            Socket::tcp(stream)
         }
         Address::Unix(path) => {
             // A leading NUL is how a path in the abstract namespace is written.
             let path = path.strip_prefix('@').map_or_else(|| path.clone(), |name| format!("\0{name}"));
-            UnixStream::connect(path).await.map(Socket::Unix)
+            Socket::unix(UnixStream::connect(path).await?)
         }
     }
 }

@@ -20,7 +20,7 @@ pub(super) use failure::explain;
 use verify::Verifier;
 
 use super::settings::{Mode, Roots, TlsSettings, Version, wrong};
-use super::socket::Socket;
+use super::stream::Socket;
 use super::wire::Wire;
 use crate::error::{Error, Kind, Result};
 
