@@ -88,7 +88,7 @@ impl PgqueClient {
         self.state()?.core.own_connection(op).cloned().map_err(to_py)
     }
 
-    fn messages<'py>(&self, py: Python<'py>, messages: Vec<pgque::Message>) -> PyResult<Bound<'py, PyList>> {
+    fn messages<'py>(&self, py: Python<'py>, messages: pgque::Messages) -> PyResult<Bound<'py, PyList>> {
         let state = self.state()?;
         let zone = match (&state.foreign, messages.is_empty()) {
             (_, true) => zone(py, "")?,
@@ -331,7 +331,7 @@ impl PgqueClient {
         max_messages: Option<Whole>,
     ) -> PyResult<Bound<'py, PyList>> {
         let limit = limit(max_messages);
-        let messages = self.call(py, |core| async move { core.receive(queue, consumer, limit).await })?;
+        let messages = self.call(py, |core| async move { core.receive_packed(queue, consumer, limit).await })?;
         self.messages(py, messages)
     }
 
@@ -353,8 +353,9 @@ impl PgqueClient {
     ) -> PyResult<Bound<'py, PyList>> {
         let dead_interval = dead_interval.map(|span| span.0);
         let (limit, silent) = (limit(max_messages), dead_interval.as_ref());
-        let messages =
-            self.call(py, |core| async move { core.receive_coop(queue, consumer, subconsumer, limit, silent).await })?;
+        let messages = self.call(py, |core| async move {
+            core.receive_coop_packed(queue, consumer, subconsumer, limit, silent).await
+        })?;
         self.messages(py, messages)
     }
 

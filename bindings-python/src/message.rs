@@ -25,12 +25,12 @@ pub struct Page {
 }
 
 enum Held {
-    Received(Vec<pgque::Message>),
+    Received(pgque::Messages),
     Batch(Arc<pgque::Batch>),
 }
 
 impl Page {
-    pub fn received(messages: Vec<pgque::Message>, zone: Bound<'_, PyAny>) -> Arc<Page> {
+    pub fn received(messages: pgque::Messages, zone: Bound<'_, PyAny>) -> Arc<Page> {
         Arc::new(Page { held: Held::Received(messages), zone: zone.unbind() })
     }
 
@@ -39,10 +39,17 @@ impl Page {
         Ok(Arc::new(Page { held: Held::Batch(batch), zone }))
     }
 
-    fn messages(&self) -> &[pgque::Message] {
+    fn len(&self) -> usize {
         match &self.held {
-            Held::Received(messages) => messages,
-            Held::Batch(batch) => batch.messages(),
+            Held::Received(messages) => messages.len(),
+            Held::Batch(batch) => batch.messages().len(),
+        }
+    }
+
+    fn get(&self, index: usize) -> pgque::MessageRef<'_> {
+        match &self.held {
+            Held::Received(messages) => messages.get(index),
+            Held::Batch(batch) => (&batch.messages()[index]).into(),
         }
     }
 
@@ -52,8 +59,7 @@ impl Page {
 
     /// A list of `pgque.Message`.
     pub fn list<'py>(self: &Arc<Page>, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
-        let messages: Vec<_> =
-            (0..self.messages().len()).map(|i| Bound::new(py, self.message(i))).collect::<PyResult<_>>()?;
+        let messages: Vec<_> = (0..self.len()).map(|i| Bound::new(py, self.message(i))).collect::<PyResult<_>>()?;
         PyList::new(py, messages)
     }
 }
@@ -76,19 +82,19 @@ impl Message {
         let Some((page, at)) = &self.shared else {
             return Ok(py.None().into_bound(py));
         };
-        let message = &page.messages()[*at];
-        let text = |text: &Option<String>| match text {
+        let message = page.get(*at);
+        let text = |text: Option<&str>| match text {
             Some(text) => PyString::new(py, text).into_any(),
             None => py.None().into_bound(py),
         };
         Ok(match index {
             0 => message.msg_id.into_pyobject(py)?.into_any(),
             1 => message.batch_id.into_pyobject(py)?.into_any(),
-            2 => text(&message.event_type),
-            3 => text(&message.payload),
+            2 => text(message.event_type),
+            3 => text(message.payload),
             4 => message.retry_count.into_pyobject(py)?.into_any(),
             5 => timestamp_in(message.created_at, page.zone.bind(py))?,
-            extra => text(&message.extra[extra - 6]),
+            extra => text(message.extra[extra - 6]),
         })
     }
 

@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use crate::connect::Connection;
 use crate::error::{Error, Kind, Result, ServerError};
+use crate::message::binary_message;
+use crate::packed::MessageRef;
 
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
@@ -143,6 +145,26 @@ impl Executor {
                 Ok(Rows::Own(rows))
             }
             Executor::Foreign(foreign) => run_foreign(foreign.as_ref(), statement).await,
+        }
+    }
+}
+
+impl Executor {
+    /// As `run`, for messages, which are handed on one by one.
+    pub(crate) async fn run_messages(&self, statement: Statement, mut each: impl FnMut(MessageRef<'_>)) -> Result<()> {
+        for param in &statement.params {
+            param.check(statement.op)?;
+        }
+        match self {
+            Executor::Own(connection) => {
+                let sql = statement.sql_binary.unwrap_or(statement.sql);
+                let each = |row| binary_message(&row).map(&mut each);
+                connection.run_each(statement.op, sql, &statement.params, each).await
+            }
+            Executor::Foreign(foreign) => {
+                let rows = run_foreign(foreign.as_ref(), statement).await?;
+                (0..rows.len()).try_for_each(|row| rows.text_message(row).map(&mut each))
+            }
         }
     }
 }

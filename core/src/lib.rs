@@ -12,6 +12,7 @@ mod error;
 mod executor;
 pub mod logging;
 mod message;
+mod packed;
 mod park;
 mod payload;
 mod policy;
@@ -42,6 +43,7 @@ pub use doctor::{Finding, examine};
 pub use error::{Error, Kind, Result, ServerError};
 pub use executor::{BoxFuture, ForeignConnection, ForeignError, Placeholder, check_nul};
 pub use message::{Event, Message, Payload, Timestamp};
+pub use packed::{MessageRef, Messages};
 pub use producer::{Producer, ProducerOptions, ProducerStats};
 pub use schema::{
     InstallOptions, InstallStep, Installed, SCHEMA_VERSION, install, install_plan, install_with, uninstall,

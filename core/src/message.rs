@@ -6,6 +6,7 @@ use tokio_postgres::types::{FromSql, Type};
 
 use crate::error::{Error, Kind, Result};
 use crate::executor::Rows;
+use crate::packed::MessageRef;
 
 /// A point in time with the microsecond precision of PostgreSQL.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -150,28 +151,28 @@ impl Rows {
 
     pub(crate) fn messages(&self) -> Result<Vec<Message>> {
         match self {
-            Rows::Own(rows) => rows.iter().map(binary_message).collect(),
-            Rows::Text(rows) => (0..rows.len()).map(|row| self.text_message(row)).collect(),
+            Rows::Own(rows) => rows.iter().map(|row| binary_message(row).map(Message::from)).collect(),
+            Rows::Text(rows) => (0..rows.len()).map(|row| self.text_message(row).map(Message::from)).collect(),
         }
     }
 
-    fn text_message(&self, row: usize) -> Result<Message> {
-        let owned = |column| Ok::<_, Error>(self.text(row, column)?.map(str::to_owned));
+    pub(crate) fn text_message(&self, row: usize) -> Result<MessageRef<'_>> {
+        let text = |column| self.text(row, column);
         let required = |n: Option<i64>| n.ok_or_else(|| undecodable("a message without its ids"));
-        Ok(Message {
+        Ok(MessageRef {
             msg_id: required(self.number(row, 0)?)?,
             batch_id: required(self.number(row, 1)?)?,
-            event_type: owned(2)?,
-            payload: owned(3)?,
+            event_type: text(2)?,
+            payload: text(3)?,
             retry_count: self.number(row, 4)?,
             created_at: Timestamp(required(self.number(row, 5)?)?),
-            extra: [owned(6)?, owned(7)?, owned(8)?, owned(9)?],
+            extra: [text(6)?, text(7)?, text(8)?, text(9)?],
         })
     }
 }
 
 /// A row in the binary form. A trait, for nobody but the driver can make one of its rows.
-trait Cells {
+pub(crate) trait Cells {
     fn cell<'a, T: FromSql<'a>>(&'a self, column: usize) -> Result<T>;
 }
 
@@ -182,9 +183,9 @@ impl Cells for tokio_postgres::Row {
 }
 
 /// Decodes a row of `receive` in the binary form.
-fn binary_message(row: &impl Cells) -> Result<Message> {
+pub(crate) fn binary_message(row: &impl Cells) -> Result<MessageRef<'_>> {
     let created_at: MicrosFrom2000 = row.cell(5)?;
-    Ok(Message {
+    Ok(MessageRef {
         msg_id: row.cell(0)?,
         batch_id: row.cell(1)?,
         event_type: row.cell(2)?,
@@ -239,13 +240,13 @@ impl Cells for Raw<'_> {
 /// For `core/fuzz`.
 #[cfg(feature = "fuzzing")]
 pub fn binary_message_of(cells: &[Option<&[u8]>]) -> Result<Message> {
-    binary_message(&Raw(cells))
+    binary_message(&Raw(cells)).map(Message::from)
 }
 
 /// For `core/fuzz`: a row in the text form.
 #[cfg(feature = "fuzzing")]
 pub fn text_message_of(cells: Vec<Option<String>>) -> Result<Message> {
-    Rows::Text(vec![cells]).text_message(0)
+    Rows::Text(vec![cells]).text_message(0).map(Message::from)
 }
 
 #[cfg(test)]
@@ -255,7 +256,8 @@ mod tests {
     fn row(created_at: i64) -> Result<Message> {
         let (one, created_at) = (1i64.to_be_bytes(), created_at.to_be_bytes());
         let text = Some(&b"x"[..]);
-        binary_message(&Raw(&[Some(&one), Some(&one), text, None, None, Some(&created_at), text, None, None, None]))
+        let cells = [Some(&one[..]), Some(&one[..]), text, None, None, Some(&created_at[..]), text, None, None, None];
+        binary_message(&Raw(&cells)).map(Message::from)
     }
 
     #[test]

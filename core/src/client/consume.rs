@@ -8,8 +8,9 @@ use super::subscribe::member;
 use super::{Client, queue_and_consumer};
 use crate::connect::TransactionStatus;
 use crate::error::{Error, Kind, Result};
-use crate::executor::{Param, Rows, Statement};
+use crate::executor::{Param, Statement};
 use crate::message::Message;
+use crate::packed::{MessageRef, Messages};
 
 /// The columns in binary, and as text for drivers that hand out text; the call goes between the halves.
 macro_rules! receiving {
@@ -28,8 +29,11 @@ macro_rules! receiving {
     };
 }
 
-const RECEIVE: (&str, &str) = receiving!("pgque.receive($1, $2, $3::integer)");
-const RECEIVE_COOP: (&str, &str) = receiving!("pgque.receive_coop($1, $2, $3, $4::integer, $5::interval)");
+/// A statement's text for drivers that hand out text, and for our own.
+type Texts = (&'static str, &'static str);
+
+const RECEIVE: Texts = receiving!("pgque.receive($1, $2, $3::integer)");
+const RECEIVE_COOP: Texts = receiving!("pgque.receive_coop($1, $2, $3, $4::integer, $5::interval)");
 const ACK: &str = "select pgque.ack($1::bigint)::text";
 // The engine reads the event again by its id, so that nothing else of the message has to travel.
 const NACK: &str = "select pgque.nack($1::bigint, \
@@ -168,6 +172,13 @@ impl Client {
         self.fetch("receive", RECEIVE, params, max_messages).await
     }
 
+    /// As [`Client::receive`], in little memory.
+    pub async fn receive_packed(&self, queue: &str, consumer: &str, max_messages: i64) -> Result<Messages> {
+        let mut params = queue_and_consumer(queue, consumer);
+        params.push(limit("receive", max_messages)?);
+        self.fetch_packed("receive", RECEIVE, params, max_messages).await
+    }
+
     /// As [`Client::receive`] for one cooperative worker, which is registered on the fly.
     ///
     /// With `dead_interval`, the batch of a worker that was not heard of for so long is taken over.
@@ -179,27 +190,48 @@ impl Client {
         max_messages: i64,
         dead_interval: Option<&Interval>,
     ) -> Result<Vec<Message>> {
-        let mut params = member(queue, consumer, subconsumer);
-        params.push(limit("receive_coop", max_messages)?);
-        let dead_interval = dead_interval.map(|i| i.to_sql("receive_coop", "dead_interval")).transpose()?;
-        params.push(Param::maybe("dead_interval", dead_interval));
+        let params = coop_params(queue, consumer, subconsumer, max_messages, dead_interval)?;
         self.fetch("receive_coop", RECEIVE_COOP, params, max_messages).await
     }
 
-    async fn fetch(
+    /// As [`Client::receive_coop`], in little memory.
+    pub async fn receive_coop_packed(
+        &self,
+        queue: &str,
+        consumer: &str,
+        subconsumer: &str,
+        max_messages: i64,
+        dead_interval: Option<&Interval>,
+    ) -> Result<Messages> {
+        let params = coop_params(queue, consumer, subconsumer, max_messages, dead_interval)?;
+        self.fetch_packed("receive_coop", RECEIVE_COOP, params, max_messages).await
+    }
+
+    async fn fetch(&self, op: &'static str, sql: Texts, params: Vec<Param>, limit: i64) -> Result<Vec<Message>> {
+        let mut messages = Vec::new();
+        self.fetch_each(op, sql, params, limit, |message| messages.push(message.into())).await?;
+        Ok(messages)
+    }
+
+    async fn fetch_packed(&self, op: &'static str, sql: Texts, params: Vec<Param>, limit: i64) -> Result<Messages> {
+        let mut messages = Messages::default();
+        self.fetch_each(op, sql, params, limit, |message| messages.push(message)).await?;
+        Ok(messages.close())
+    }
+
+    async fn fetch_each(
         &self,
         op: &'static str,
-        (sql, binary): (&'static str, &'static str),
+        (sql, binary): Texts,
         params: Vec<Param>,
         limit: i64,
-    ) -> Result<Vec<Message>> {
+        each: impl FnMut(MessageRef<'_>),
+    ) -> Result<()> {
         let statement = Statement { op, sql, sql_binary: Some(binary), params };
-        let rows: Result<Rows> = self.executor.run(statement).await;
-        let overflow = |e: Error| match e.kind() {
+        self.executor.run_messages(statement, each).await.map_err(|e| match e.kind() {
             Kind::Overflow => e.with_configured_limit(limit),
             _ => e,
-        };
-        rows.map_err(overflow)?.messages()
+        })
     }
 
     /// Finishes a batch. 1, or 0 if it is unknown, already finished or taken over.
@@ -276,6 +308,20 @@ impl Client {
         try_join_all(routed.iter().map(nack)).await?;
         self.ack(batch_id).await
     }
+}
+
+fn coop_params(
+    queue: &str,
+    consumer: &str,
+    subconsumer: &str,
+    max_messages: i64,
+    dead_interval: Option<&Interval>,
+) -> Result<Vec<Param>> {
+    let mut params = member(queue, consumer, subconsumer);
+    params.push(limit("receive_coop", max_messages)?);
+    let dead_interval = dead_interval.map(|i| i.to_sql("receive_coop", "dead_interval")).transpose()?;
+    params.push(Param::maybe("dead_interval", dead_interval));
+    Ok(params)
 }
 
 fn limit(op: &'static str, max_messages: i64) -> Result<Param> {
