@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use pgque::{Connection, Kind, Settings, TransactionStatus, Value};
+use pgque::{Client, Connection, Kind, Settings, TransactionStatus, Value};
 
 fn settings() -> Settings {
     let dsn = std::env::var("PGQUE_TEST_DSN").expect("PGQUE_TEST_DSN is set; run scripts/test");
@@ -503,4 +503,36 @@ fn what_happens_after_a_blocking_call_is_noticed_by_the_runtime() {
         assert!(Instant::now() < end, "nobody noticed");
         thread::sleep(Duration::from_millis(1));
     }
+}
+
+async fn plans(connection: &Connection) -> pgque::Result<i64> {
+    number(connection, "select count(*) from pg_prepared_statements").await
+}
+
+#[test]
+fn a_call_that_is_made_often_keeps_its_plan_and_does_without_it_when_the_server_has_forgotten() {
+    run(async {
+        let connection = Connection::open(settings()).await?;
+        let client = Client::over(connection.clone());
+        client.version().await?;
+        assert_eq!(plans(&connection).await?, 0, "once is not often");
+        for _ in 0..10 {
+            client.version().await?;
+        }
+        assert_eq!(plans(&connection).await?, 1);
+        connection.execute("discard all", &[]).await?;
+        client.version().await?;
+        for _ in 0..10 {
+            client.version().await?;
+        }
+        assert_eq!(plans(&connection).await?, 1);
+        connection.execute("deallocate all", &[]).await?;
+        // Inside a transaction the loss is told, once.
+        connection.begin().await?;
+        assert_eq!(client.version().await.unwrap_err().sqlstate(), Some("26000"));
+        connection.rollback().await?;
+        connection.begin().await?;
+        client.version().await?;
+        connection.commit().await
+    });
 }

@@ -8,7 +8,8 @@ use std::time::Duration;
 use futures_util::TryStreamExt;
 use tokio::sync::{Mutex as AsyncMutex, MutexGuard};
 use tokio_postgres::Row;
-use tokio_postgres::types::Type;
+use tokio_postgres::error::SqlState;
+use tokio_postgres::types::{ToSql, Type};
 
 use super::session::{Notification, Pulse, Session};
 use super::settings::Settings;
@@ -312,17 +313,40 @@ impl Connection {
     }
 
     /// Runs a typed call's statement.
-    pub(crate) async fn run(&self, op: &'static str, sql: &str, params: &[Param]) -> Result<Vec<Row>> {
+    pub(crate) async fn run(&self, op: &'static str, sql: &'static str, params: &[Param]) -> Result<Vec<Row>> {
         let (session, begun) = self.enter(op).await?;
         let bound = bind(params);
-        let arguments = value::refs(&bound);
-        let result = self.answer(&session, Abandoned::Cancel, session.client.query_typed(sql, &arguments)).await;
+        let result = self.answer(&session, Abandoned::Cancel, self.query(&session, sql, &bound)).await;
         self.leave(op, begun, result.map_err(|e| Error::from_driver(op, e))).await
     }
 
     /// Has `run_one` keep the plans of its statements. Not for where a pooler shares sessions out.
     pub(crate) fn keep_plans(&self) {
         self.state(|s| s.keeps_plans = true);
+    }
+
+    /// With the plan that the server has kept, if it has.
+    async fn query(
+        &self,
+        session: &Session,
+        sql: &'static str,
+        bound: &[(TextParam<'_>, Type)],
+    ) -> Result<Vec<Row>, tokio_postgres::Error> {
+        let types = || bound.iter().map(|(_, kind)| kind.clone()).collect();
+        if let Some(statement) = session.plans.get(&session.client, session.backend, sql, types).await {
+            let arguments: Vec<&(dyn ToSql + Sync)> = bound.iter().map(|(param, _)| param as _).collect();
+            match session.client.query(&statement, &arguments).await {
+                Err(error) if is_forgotten(&error) => {
+                    session.plans.forget();
+                    // An open transaction went with it.
+                    if self.transaction_status() != TransactionStatus::Idle {
+                        return Err(error);
+                    }
+                }
+                result => return result,
+            }
+        }
+        session.client.query_typed(sql, &value::refs(bound)).await
     }
 
     /// Runs a typed call's statement and hands each row on as it comes.
@@ -533,6 +557,12 @@ impl Drop for Shared {
             std::mem::forget(self.session.get_mut().take());
         }
     }
+}
+
+/// Whether the server had no such plan, or none that still holds, and so did nothing.
+fn is_forgotten(error: &tokio_postgres::Error) -> bool {
+    let changed = || error.code() == Some(&SqlState::FEATURE_NOT_SUPPORTED);
+    error.code() == Some(&SqlState::INVALID_SQL_STATEMENT_NAME) || changed()
 }
 
 /// Text is sent untyped, so that the server infers the type as it does for a literal.

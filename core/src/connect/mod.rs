@@ -3,6 +3,7 @@
 mod connection;
 mod dial;
 mod login;
+mod prepared;
 mod role;
 mod session;
 mod settings;

@@ -12,6 +12,7 @@ use tokio_postgres::{AsyncMessage, Statement};
 
 use super::Settings;
 use super::dial::{Link, Route, dial};
+use super::prepared::Prepared;
 use super::statement::Pipeline;
 use super::wheel::Wheel;
 use super::wire::{Driver, Ready};
@@ -40,6 +41,8 @@ pub(super) struct Session {
     pub pipeline: Pipeline,
     /// Statements of the core's own that keep their plans.
     prepared: AsyncMutex<HashMap<&'static str, Statement>>,
+    /// What is called often keeps its plan as well, where it may.
+    pub plans: Prepared,
     route: Route,
     events: Arc<Events>,
     wheel: Arc<Wheel>,
@@ -86,8 +89,8 @@ impl Session {
         events.note_time_zone(&driver);
         let wheel = Wheel::new(driver, events.clone(), line);
         runtime.spawn(wheel.clone().keep());
-        let (pipeline, prepared) = (Pipeline::default(), AsyncMutex::default());
-        Ok(Session { client, backend, pipeline, prepared, route, events, wheel })
+        let (pipeline, prepared, plans) = (Pipeline::default(), AsyncMutex::default(), Prepared::default());
+        Ok(Session { client, backend, pipeline, prepared, plans, route, events, wheel })
     }
 
     /// The statement, which keeps its plan for as long as the session lives.
