@@ -4,28 +4,32 @@ use crate::message::{Message, Timestamp};
 
 /// NULL, where a length stands: no text of PostgreSQL's is as long.
 const NULL: u32 = u32::MAX;
-/// No extra fields.
+/// Nothing rare about it.
 const NONE: u32 = u32::MAX;
+/// So many of the latest types are looked through before one is written down again.
+const TYPES_LOOKED_AT: usize = 8;
 
 /// The messages of one answer: their texts one after the other, and beside them what is no text. A tenth of the
-/// allocations of as many [`Message`]s, and half of their memory.
+/// allocations of as many [`Message`]s, and a fraction of their memory.
 #[derive(Debug, Default)]
 pub struct Messages {
     text: String,
     slots: Vec<Slot>,
-    /// Seldom used.
-    extras: Vec<[Option<String>; 4]>,
+    types: Vec<Place>,
+    rare: Vec<Rare>,
+    /// From which message on a batch goes, for one answer has hardly more than one.
+    batches: Vec<(usize, i64)>,
 }
 
+/// Of each message; every byte counts.
 #[derive(Debug)]
 struct Slot {
     msg_id: i64,
-    batch_id: i64,
     created_at: Timestamp,
-    event_type: Place,
-    payload: Place,
-    retry_count: Option<i32>,
-    extra: u32,
+    payload_start: usize,
+    payload_length: u32,
+    event_type: u32,
+    rare: u32,
 }
 
 /// Where a text stands.
@@ -33,6 +37,13 @@ struct Slot {
 struct Place {
     start: usize,
     length: u32,
+}
+
+/// What few messages have.
+#[derive(Debug)]
+struct Rare {
+    retry_count: Option<i32>,
+    extra: [Option<String>; 4],
 }
 
 /// One of [`Messages`]; the fields are those of [`Message`].
@@ -59,32 +70,34 @@ impl Messages {
     /// Panics beyond the last, as a slice does.
     pub fn get(&self, index: usize) -> MessageRef<'_> {
         let slot = &self.slots[index];
-        let extra = self.extras.get(slot.extra as usize);
+        let rare = self.rare.get(slot.rare as usize);
+        let batch = self.batches.partition_point(|(first, _)| *first <= index).saturating_sub(1);
         MessageRef {
             msg_id: slot.msg_id,
-            batch_id: slot.batch_id,
-            event_type: self.text(slot.event_type),
-            payload: self.text(slot.payload),
-            retry_count: slot.retry_count,
+            batch_id: self.batches.get(batch).map_or(0, |(_, id)| *id),
+            event_type: self.types.get(slot.event_type as usize).and_then(|place| self.text(*place)),
+            payload: self.text(Place { start: slot.payload_start, length: slot.payload_length }),
+            retry_count: rare.and_then(|rare| rare.retry_count),
             created_at: slot.created_at,
-            extra: extra.map_or([None; 4], |extra| extra.each_ref().map(Option::as_deref)),
+            extra: rare.map_or([None; 4], |rare| rare.extra.each_ref().map(Option::as_deref)),
         }
     }
 
     pub(crate) fn push(&mut self, message: MessageRef<'_>) {
-        // Most batches have few types, and the same one often follows itself.
-        let same = self.slots.last().map(|slot| slot.event_type).filter(|at| self.text(*at) == message.event_type);
-        let event_type = same.unwrap_or_else(|| self.add(message.event_type));
+        if self.batches.last().is_none_or(|(_, id)| *id != message.batch_id) {
+            self.batches.push((self.slots.len(), message.batch_id));
+        }
+        let event_type = self.event_type(message.event_type);
         let payload = self.add(message.payload);
-        let extra = match message.extra.iter().any(Option::is_some) {
-            false => NONE,
-            true => {
-                self.extras.push(message.extra.map(|text| text.map(str::to_owned)));
-                u32::try_from(self.extras.len() - 1).unwrap_or(NONE)
-            }
-        };
-        let MessageRef { msg_id, batch_id, created_at, retry_count, .. } = message;
-        self.slots.push(Slot { msg_id, batch_id, created_at, event_type, payload, retry_count, extra });
+        let rare = self.rare(&message);
+        self.slots.push(Slot {
+            msg_id: message.msg_id,
+            created_at: message.created_at,
+            payload_start: payload.start,
+            payload_length: payload.length,
+            event_type,
+            rare,
+        });
     }
 
     /// Gives back what was taken for more.
@@ -94,11 +107,34 @@ impl Messages {
         self
     }
 
+    /// Most batches have few types.
+    fn event_type(&mut self, event_type: Option<&str>) -> u32 {
+        let known = self.types.iter().rev().take(TYPES_LOOKED_AT).position(|place| self.text(*place) == event_type);
+        let index = match known {
+            Some(from_behind) => self.types.len() - 1 - from_behind,
+            None => {
+                let place = self.add(event_type);
+                self.types.push(place);
+                self.types.len() - 1
+            }
+        };
+        number(index)
+    }
+
+    fn rare(&mut self, message: &MessageRef<'_>) -> u32 {
+        if message.retry_count.is_none() && message.extra.iter().all(Option::is_none) {
+            return NONE;
+        }
+        let extra = message.extra.map(|text| text.map(str::to_owned));
+        self.rare.push(Rare { retry_count: message.retry_count, extra });
+        number(self.rare.len() - 1)
+    }
+
     fn add(&mut self, text: Option<&str>) -> Place {
         let start = self.text.len();
         let Some(text) = text else { return Place { start, length: NULL } };
         self.text.push_str(text);
-        Place { start, length: u32::try_from(text.len()).unwrap_or(NULL) }
+        Place { start, length: number(text.len()) }
     }
 
     fn text(&self, place: Place) -> Option<&str> {
@@ -107,6 +143,11 @@ impl Messages {
             length => self.text.get(place.start..place.start + length as usize),
         }
     }
+}
+
+/// A server sends no answer of four thousand million messages, and no text of as many bytes.
+fn number(n: usize) -> u32 {
+    u32::try_from(n).unwrap_or(u32::MAX)
 }
 
 impl<'a> From<&'a Message> for MessageRef<'a> {
@@ -144,7 +185,7 @@ mod tests {
     fn message(msg_id: i64, event_type: Option<&str>, payload: Option<&str>) -> Message {
         Message {
             msg_id,
-            batch_id: 7,
+            batch_id: if msg_id < 5 { 7 } else { 8 },
             event_type: event_type.map(str::to_owned),
             payload: payload.map(str::to_owned),
             retry_count: (msg_id % 2 == 0).then_some(3),
