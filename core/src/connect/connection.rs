@@ -8,12 +8,12 @@ use std::time::Duration;
 use futures_util::TryStreamExt;
 use tokio::sync::{Mutex as AsyncMutex, MutexGuard};
 use tokio_postgres::Row;
-use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{ToSql, Type};
 
+use super::prepared::is_forgotten;
 use super::session::{Notification, Pulse, Session};
 use super::settings::Settings;
-use super::statement::{Abandoned, Running};
+use super::statement::{Abandoned, Begun, Running};
 use crate::error::{Error, Kind, Result};
 use crate::executor::{BoxFuture, Param, ParamValue, check_nul};
 use crate::process::Owner;
@@ -57,29 +57,6 @@ struct State {
     keeps_plans: bool,
     /// Why the transaction may not be ended, or another begun, by whoever has this connection.
     hold: Option<&'static str>,
-}
-
-/// A BEGIN on its way.
-struct Begun {
-    session: Arc<Session>,
-    running: Running,
-    answer: BoxFuture<'static, Result<(), tokio_postgres::Error>>,
-    answered: Option<Result<(), tokio_postgres::Error>>,
-}
-
-impl Begun {
-    async fn answer(mut self) -> Result<(), tokio_postgres::Error> {
-        let answer = match self.answered {
-            Some(answer) => answer,
-            None => match futures_util::poll!(self.answer.as_mut()) {
-                // The usual case: it was answered before the statement that it travelled with.
-                Poll::Ready(answer) => answer,
-                Poll::Pending => self.session.answer(self.answer).await,
-            },
-        };
-        self.running.done();
-        answer
-    }
 }
 
 impl Connection {
@@ -557,12 +534,6 @@ impl Drop for Shared {
             std::mem::forget(self.session.get_mut().take());
         }
     }
-}
-
-/// Whether the server had no such plan, or none that still holds, and so did nothing.
-fn is_forgotten(error: &tokio_postgres::Error) -> bool {
-    let changed = || error.code() == Some(&SqlState::FEATURE_NOT_SUPPORTED);
-    error.code() == Some(&SqlState::INVALID_SQL_STATEMENT_NAME) || changed()
 }
 
 /// Text is sent untyped, so that the server infers the type as it does for a literal.

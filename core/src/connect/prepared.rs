@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use tokio_postgres::error::SqlState;
 use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Statement};
 
@@ -84,4 +85,10 @@ impl Prepared {
 
 fn key(sql: &'static str) -> usize {
     sql.as_ptr().addr()
+}
+
+/// Whether the server had no such plan, or none that still holds, and so did nothing.
+pub(super) fn is_forgotten(error: &tokio_postgres::Error) -> bool {
+    let changed = || error.code() == Some(&SqlState::FEATURE_NOT_SUPPORTED);
+    error.code() == Some(&SqlState::INVALID_SQL_STATEMENT_NAME) || changed()
 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::sync::{Mutex as AsyncMutex, Notify, OwnedMutexGuard};
 
 use super::session::Session;
+use crate::executor::BoxFuture;
 use crate::runtime;
 
 /// How long a cancelled statement has to end before it is asked again, for a request may come too early.
@@ -92,6 +93,29 @@ impl Drop for Running {
             end(&session, ticket, abandoned, gate, failed).await;
             drop(farewell);
         });
+    }
+}
+
+/// A BEGIN on its way.
+pub(super) struct Begun {
+    pub session: Arc<Session>,
+    pub running: Running,
+    pub answer: BoxFuture<'static, Result<(), tokio_postgres::Error>>,
+    pub answered: Option<Result<(), tokio_postgres::Error>>,
+}
+
+impl Begun {
+    pub async fn answer(mut self) -> Result<(), tokio_postgres::Error> {
+        let answer = match self.answered {
+            Some(answer) => answer,
+            None => match futures_util::poll!(self.answer.as_mut()) {
+                // The usual case: it was answered before the statement that it travelled with.
+                Poll::Ready(answer) => answer,
+                Poll::Pending => self.session.answer(self.answer).await,
+            },
+        };
+        self.running.done();
+        answer
     }
 }
 
