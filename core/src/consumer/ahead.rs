@@ -1,14 +1,12 @@
 //! The next pages of a large batch, fetched while the handlers have the one before.
 
-use std::task::Poll;
-
-use futures_util::poll;
+use futures_util::future::join;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::batch::{Batch, Page};
 use crate::client::{Ahead, Client, Place, RawAhead};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::runtime;
 
 /// What a page may hold in payloads, as far as the page before lets guess. Four pages are held at once: the one in
@@ -64,20 +62,20 @@ impl Reader {
         loop {
             let (count, bytes) = raw.size();
             size = size_like(count, bytes, self.page_size);
-            // Asked for before this page is decoded, so that the server works meanwhile.
-            let mut next = (!raw.is_last).then(|| Box::pin(self.ask(raw.last, size)));
-            let early = match &mut next {
-                Some(next) => poll!(next.as_mut()),
-                None => Poll::Pending,
+            let (last, is_last) = (raw.last, raw.is_last);
+            // Asked for before this page is decoded, so that the server works meanwhile. Both go on at once: an answer
+            // that nobody takes from the connection would hold up all that is behind it, the acknowledgement above all.
+            let ask = async {
+                match is_last {
+                    true => Ok(None),
+                    false => self.ask(last, size).await.map(Some),
+                }
             };
-            let ahead = raw.decode()?;
-            if pages.send(ahead).await.is_err() {
-                return Ok(());
-            }
-            raw = match (next, early) {
-                (None, _) => return Ok(()),
-                (_, Poll::Ready(result)) => result?,
-                (Some(next), Poll::Pending) => next.await?,
+            let hand_over = async { Ok::<_, Error>(pages.send(raw.decode()?).await.is_ok()) };
+            let (next, wanted) = join(ask, hand_over).await;
+            raw = match (next?, wanted?) {
+                (Some(next), true) => next,
+                _ => return Ok(()),
             };
         }
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use pgque::runtime::wait;
 use pgque::{Interval, Kind, Next, Outcome, Payloads, Result, Verdict};
 
-use crate::support::{PATIENCE, batch, number, queue, reader, tick};
+use crate::support::{PATIENCE, batch, consumer, number, queue, reader, tick};
 
 /// A page stays with its worker for 15 s.
 const LEASE_AND_MORE: Duration = Duration::from_secs(30);
@@ -89,6 +89,40 @@ fn a_page_that_was_read_ahead_is_free_at_once_after_a_stop() -> Result<()> {
         second.close().await;
         client.drop_queue("pages_free", true).await.map(drop)
     })
+}
+
+/// They share a connection, on which an answer that nobody takes holds up all that is behind it. It takes a consumer
+/// that is slow between two steps of its own; of several at once some are.
+#[test]
+fn reading_ahead_never_holds_up_the_acknowledgement() -> Result<()> {
+    const CONSUMERS: usize = 8;
+    let client = wait(queue("pages_ahead"))?;
+    let count = wait(batch(&client, "pages_ahead", 60_000))?.len();
+    let names: Vec<String> = (0..CONSUMERS).map(|n| format!("reader{n}")).collect();
+    for name in &names {
+        wait(client.subscribe("pages_ahead", name))?;
+    }
+    wait(batch(&client, "pages_ahead", count))?;
+    let work = |name: &str| -> Result<()> {
+        let consumer = consumer("pages_ahead", name, &[])?;
+        consumer.on("*")?;
+        let mut handled = 0;
+        while handled < count {
+            let Next::Batch(page) = wait(consumer.next(Some(PATIENCE)))? else { panic!("there is a page") };
+            while let Some(index) = page.take() {
+                page.settle(index, Verdict::Ack);
+                handled += 1;
+            }
+            let finished = async { Ok(tokio::time::timeout(PATIENCE, consumer.finish(&page)).await) };
+            wait(finished)?.expect("the acknowledgement gets through")?;
+        }
+        Ok(())
+    };
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = names.iter().map(|name| scope.spawn(|| work(name))).collect();
+        threads.into_iter().try_for_each(|thread| thread.join().expect("no panic"))
+    })?;
+    wait(client.drop_queue("pages_ahead", true)).map(drop)
 }
 
 #[test]
