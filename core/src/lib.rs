@@ -4,6 +4,7 @@
 //! keeps the engine going. All of it is async; [`blocking`] is the same for threads. A binding for another language converts, calls, converts.
 
 pub mod blocking;
+mod call;
 mod client;
 mod connect;
 mod consumer;
@@ -30,6 +31,7 @@ pub mod cli;
 #[doc(hidden)]
 pub mod fuzzing;
 
+pub use call::Call;
 pub use client::{
     BATCH_HANDLING_DEFAULT, Capabilities, Client, DLQ_LIMIT_DEFAULT, DLQ_OLDER_THAN_DEFAULT, Interval,
     MAX_MESSAGES_DEFAULT, Payloads, RETRY_AFTER_DEFAULT, Replayed, Verdict,
