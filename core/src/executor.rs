@@ -103,6 +103,8 @@ pub enum Placeholder {
     Dollar,
     /// `%s`, as psycopg.
     Percent,
+    /// `$1::text`, as asyncpg, which asks the server for a parameter's type and takes text for no other.
+    DollarText,
 }
 
 /// What a caller's connection answers when a statement fails.
@@ -173,7 +175,8 @@ async fn run_foreign(foreign: &dyn ForeignConnection, statement: Statement) -> R
     let op = statement.op;
     let sql = match foreign.placeholder() {
         Placeholder::Dollar => statement.sql.to_owned(),
-        Placeholder::Percent => percent(statement.sql),
+        Placeholder::Percent => each_placeholder(statement.sql, |_| "%s".to_owned()),
+        Placeholder::DollarText => each_placeholder(statement.sql, |number| format!("${number}::text")),
     };
     let params = statement.params.into_iter().map(Param::into_text).collect();
     let rows = foreign.query(&sql, params).await.map_err(|e| match e {
@@ -183,13 +186,14 @@ async fn run_foreign(foreign: &dyn ForeignConnection, statement: Statement) -> R
     Ok(Rows::Text(rows))
 }
 
-/// Rewrites `$1` to `%s`; our own statements hold no literal `%` or `$`.
-fn percent(sql: &str) -> String {
+/// Writes each placeholder anew, by its number; our own statements hold no literal `%` or `$`.
+fn each_placeholder(sql: &str, write: impl Fn(&str) -> String) -> String {
     let mut pieces = sql.split('$');
     let mut out = pieces.next().unwrap_or_default().to_owned();
     for piece in pieces {
-        out.push_str("%s");
-        out.push_str(piece.trim_start_matches(|c: char| c.is_ascii_digit()));
+        let rest = piece.trim_start_matches(|c: char| c.is_ascii_digit());
+        out.push_str(&write(&piece[..piece.len() - rest.len()]));
+        out.push_str(rest);
     }
     out
 }
@@ -201,7 +205,9 @@ mod tests {
     #[test]
     fn placeholders_are_rewritten_in_order() {
         let sql = "select pgque.send($1, $2, $13::jsonb)";
-        assert_eq!(percent(sql), "select pgque.send(%s, %s, %s::jsonb)");
+        assert_eq!(each_placeholder(sql, |_| "%s".into()), "select pgque.send(%s, %s, %s::jsonb)");
+        let numbered = each_placeholder(sql, |number| format!("<{number}>"));
+        assert_eq!(numbered, "select pgque.send(<1>, <2>, <13>::jsonb)");
     }
 
     #[test]
