@@ -3,6 +3,7 @@
 Each case gives how many messages it moved, the seconds it took, and the CPU seconds that this process spent.
 """
 
+import asyncio
 import json
 import os
 import resource
@@ -93,6 +94,25 @@ def concurrent(dsn, count, threads):
     """From many threads on one client, in one transaction. Only libpgque can."""
     with transaction(dsn) as client:
         return in_threads(threads, count, lambda number: client.send("bench", order(number)))
+
+
+def tasks(dsn, count, tasks):
+    """From many tasks of asyncio on one client, in one transaction. Only libpgque can."""
+
+    async def run():
+        async with pgque.connect_async(dsn) as client:
+
+            async def work(first, end):
+                for number in range(first, end, tasks):
+                    await client.send("bench", order(number))
+
+            await asyncio.gather(*(work(first, WARM_UP) for first in range(tasks)))
+            clock = Clock()
+            await asyncio.gather(*(work(first, count) for first in range(tasks)))
+            await client.commit()
+            return clock.result(count)
+
+    return asyncio.run(run())
 
 
 def producer(dsn, count, threads):

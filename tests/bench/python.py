@@ -64,6 +64,7 @@ class Bench(Beside):
         self.rate(
             "send, 16 threads, one transaction", 3.5, self.ours("concurrent", 30_000, 16), loop
         )
+        self.rate("send, 64 tasks, one transaction", 3.5, self.ours("tasks", 30_000, 64), loop)
         committed = self.figures("commit", 2000)["peer"]
         sent = self.ours("producer", 60_000, 64)
         self.rate("Producer.send, 64 threads, beside a commit each", 15, sent, committed)
