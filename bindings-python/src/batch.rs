@@ -10,8 +10,9 @@ use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 
-use crate::client::PgqueClient;
+use crate::client::lent;
 use crate::error::outcome;
+use crate::face::{Face, plain};
 use crate::logging::with_exception;
 use crate::message::{Message, Page};
 use crate::verdict::{Decision, PyVerdict};
@@ -44,8 +45,17 @@ impl Batch {
         Ok(Batch { consumer, core, logs, page, lanes: Mutex::default() })
     }
 
-    pub fn core(&self) -> &pgque::Batch {
+    pub fn core(&self) -> &Arc<pgque::Batch> {
         &self.core
+    }
+
+    /// The number of a message's handler, and the message. Those that have none are not handed out.
+    fn handed(&self, index: usize) -> (usize, Message) {
+        (self.core.handler(index).unwrap_or_default(), self.message(index))
+    }
+
+    fn place(slf: &Bound<'_, Self>, index: usize) -> (Lane, Message) {
+        (Lane { batch: slf.clone().unbind(), index: Some(index), settled: false }, slf.get().message(index))
     }
 
     fn message(&self, index: usize) -> Message {
@@ -106,8 +116,13 @@ impl Batch {
     }
 
     /// In transactional mode, the client of the transaction.
-    fn client<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PgqueClient>>> {
-        self.core.client().map(|client| PgqueClient::lent(py, client)).transpose()
+    fn client<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        self.core.client().map(|client| lent(py, client, Face::Blocking)).transpose()
+    }
+
+    /// The same for a handler that is a coroutine.
+    fn client_async<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        self.core.client().map(|client| lent(py, client, Face::Async)).transpose()
     }
 
     /// A lane: hands out messages, one after the other, until there are no more.
@@ -119,9 +134,17 @@ impl Batch {
     fn take_all(slf: &Bound<'_, Self>) -> PyResult<Vec<(Lane, Message)>> {
         let batch = slf.get();
         let taken = wait(slf.py(), batch.consumer.take_all(&batch.core))?;
-        let place =
-            |index| (Lane { batch: slf.clone().unbind(), index: Some(index), settled: false }, batch.message(index));
-        Ok(taken.into_iter().map(place).collect())
+        Ok(taken.into_iter().map(|index| Batch::place(slf, index)).collect())
+    }
+
+    /// The same for a handler that is a coroutine.
+    fn take_all_async<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        let (consumer, core) = (slf.get().consumer.clone(), slf.get().core.clone());
+        let batch = slf.clone().unbind();
+        Face::Async.call(slf.py(), async move { consumer.take_all(&core).await }, move |py, taken| {
+            let places: Vec<_> = taken.into_iter().map(|index| Batch::place(batch.bind(py), index)).collect();
+            plain(py, places)
+        })
     }
 
     /// A lane on a thread has come to its end.
@@ -187,8 +210,31 @@ impl Lane {
         self.settled = false;
         let batch = self.batch.get();
         self.index = batch.step(py, done)?;
-        // Messages without a handler are not handed out.
-        Ok(self.index.map(|index| (batch.core.handler(index).unwrap_or_default(), batch.message(index))))
+        Ok(self.index.map(|index| batch.handed(index)))
+    }
+
+    /// As `next`, where a transaction has to be told between two messages; None at the end.
+    fn take_async<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        let py = slf.py();
+        let (done, core, consumer) = {
+            let mut lane = slf.borrow_mut();
+            let done = lane.index.take().filter(|_| !lane.settled);
+            lane.settled = false;
+            let batch = lane.batch.get();
+            (done, batch.core.clone(), batch.consumer.clone())
+        };
+        let take = async move {
+            if let Some(index) = done {
+                core.settle(index, Verdict::Ack);
+            }
+            consumer.take(&core).await
+        };
+        let lane = slf.clone().unbind();
+        Face::Async.call(py, take, move |py, index| {
+            let mut lane = lane.bind(py).borrow_mut();
+            lane.index = index;
+            plain(py, index.map(|index| lane.batch.get().handed(index)))
+        })
     }
 
     /// Which delivery of the message this is, from 1.

@@ -1,114 +1,178 @@
 //! A connection of our own; `pgque.Connection` puts psycopg's manners on top of it.
 
-use pgque::{Error, Kind, Settings, TransactionStatus, runtime};
+use pgque::{Error, Kind, Result, Settings, TransactionStatus, runtime};
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::PyList;
 
 use crate::error::to_py;
+use crate::face::{Face, plain};
 use crate::value::{How, rows};
 use crate::wait::wait;
 
-/// One connection to the server. Threads may share it.
-#[pyclass(module = "pgque._pgque", subclass, frozen, weakref)]
-pub struct Connection {
+/// What both connections can do.
+#[pyclass(module = "pgque._pgque", subclass, frozen)]
+pub struct Link {
     pub core: pgque::Connection,
     lent: bool,
+    face: Face,
 }
 
-/// A consumer's connection on its way into a `pgque.Connection` for a handler.
-#[pyclass(module = "pgque._pgque", frozen)]
-pub struct Lent(pub pgque::Connection);
+/// One connection to the server. Threads may share it.
+#[pyclass(module = "pgque._pgque", extends = Link, subclass, frozen, weakref)]
+pub struct Connection;
 
-type Answer<'py> = (Vec<String>, Bound<'py, PyList>, Option<u64>);
+/// One connection to the server, whose calls are coroutines. Tasks may share it.
+#[pyclass(module = "pgque._pgque", extends = Link, subclass, frozen, weakref)]
+pub struct AsyncConnection;
+
+/// A connection on its way into the class that Python gives it.
+#[pyclass(module = "pgque._pgque", frozen)]
+pub struct Handle {
+    pub core: pgque::Connection,
+    /// A consumer's, for the time of a handler.
+    pub lent: bool,
+}
+
+impl Handle {
+    fn link(&self, face: Face) -> Link {
+        Link { core: self.core.clone(), lent: self.lent, face }
+    }
+}
+
+/// Connect; the `Pending` of a handle for an `AsyncConnection`.
+#[pyfunction]
+pub fn open_async<'py>(py: Python<'py>, dsn: &str, autocommit: bool) -> PyResult<Bound<'py, PyAny>> {
+    let settings = Settings::parse(dsn).map_err(to_py)?.autocommit(autocommit);
+    Face::Async.call(py, pgque::Connection::open(settings), |py, core| plain(py, Handle { core, lent: false }))
+}
+
+type Answer<'py> = PyResult<Bound<'py, PyAny>>;
 
 #[pymethods]
 impl Connection {
     #[new]
     #[pyo3(signature = (dsn, *, autocommit=false))]
-    fn new(dsn: &Bound<'_, PyAny>, autocommit: bool) -> PyResult<Connection> {
-        if let Ok(lent) = dsn.cast::<Lent>() {
-            return Ok(Connection { core: lent.get().0.clone(), lent: true });
+    fn new(dsn: &Bound<'_, PyAny>, autocommit: bool) -> PyResult<PyClassInitializer<Connection>> {
+        if let Ok(handle) = dsn.cast::<Handle>() {
+            return Ok(PyClassInitializer::from(handle.get().link(Face::Blocking)).add_subclass(Connection));
         }
         let settings = Settings::parse(dsn.extract()?).map_err(to_py)?.autocommit(autocommit);
         let core = wait(dsn.py(), pgque::Connection::open(settings))?;
-        Ok(Connection { core, lent: false })
+        let link = Link { core, lent: false, face: Face::Blocking };
+        Ok(PyClassInitializer::from(link).add_subclass(Connection))
     }
 
+    /// The setting TimeZone of the session.
+    #[getter]
+    fn time_zone(slf: &Bound<'_, Self>) -> PyResult<String> {
+        wait(slf.py(), slf.as_super().get().core.time_zone())
+    }
+
+    /// The process id of the server process that serves the session.
+    #[getter]
+    fn backend_pid(slf: &Bound<'_, Self>) -> PyResult<i32> {
+        wait(slf.py(), slf.as_super().get().core.backend_pid())
+    }
+}
+
+#[pymethods]
+impl AsyncConnection {
+    #[new]
+    fn new(handle: &Bound<'_, Handle>) -> PyClassInitializer<AsyncConnection> {
+        PyClassInitializer::from(handle.get().link(Face::Async)).add_subclass(AsyncConnection)
+    }
+}
+
+impl Link {
+    fn call<'py, F>(&self, py: Python<'py>, make: impl FnOnce(pgque::Connection) -> F) -> Answer<'py>
+    where
+        F: Future<Output = Result<()>> + Send + 'static,
+    {
+        self.face.call(py, make(self.core.clone()), plain)
+    }
+}
+
+#[pymethods]
+impl Link {
     /// The columns, the rows, and how many were returned or changed. `json_loads` makes values of JSON text.
     fn _execute<'py>(
         &self,
         py: Python<'py>,
-        sql: &str,
+        sql: String,
         params: Vec<Option<String>>,
-        json_loads: &Bound<'py, PyAny>,
-    ) -> PyResult<Answer<'py>> {
-        let run = async {
-            let result = self.core.execute(sql, &params).await?;
+        json_loads: Py<PyAny>,
+    ) -> Answer<'py> {
+        let core = self.core.clone();
+        let run = async move {
+            let result = core.execute(&sql, &params).await?;
             // The statement has succeeded, whatever has become of the connection since.
-            Ok((result, self.core.time_zone().await.unwrap_or_default()))
+            Ok((result, core.time_zone().await.unwrap_or_default()))
         };
-        let (result, zone) = wait(py, run)?;
-        let how = How { json_loads, zone: &crate::value::zone(py, &zone)? };
-        let rows = rows(py, &result, &how)?;
-        Ok((result.columns, rows, result.rows_affected))
+        self.face.call(py, run, move |py, (result, zone)| {
+            let how = How { json_loads: json_loads.bind(py), zone: &crate::value::zone(py, &zone)? };
+            let rows = rows(py, &result, &how)?;
+            plain(py, (result.columns, rows.unbind(), result.rows_affected))
+        })
     }
 
-    fn begin(&self, py: Python<'_>) -> PyResult<()> {
-        wait(py, self.core.begin())
+    fn begin<'py>(&self, py: Python<'py>) -> Answer<'py> {
+        self.call(py, |core| async move { core.begin().await })
     }
 
-    fn commit(&self, py: Python<'_>) -> PyResult<()> {
-        wait(py, self.core.commit())
+    fn commit<'py>(&self, py: Python<'py>) -> Answer<'py> {
+        self.call(py, |core| async move { core.commit().await })
     }
 
-    fn rollback(&self, py: Python<'_>) -> PyResult<()> {
-        wait(py, self.core.rollback())
+    fn rollback<'py>(&self, py: Python<'py>) -> Answer<'py> {
+        self.call(py, |core| async move { core.rollback().await })
     }
 
-    fn savepoint(&self, py: Python<'_>) -> PyResult<()> {
-        wait(py, self.core.savepoint())
+    fn savepoint<'py>(&self, py: Python<'py>) -> Answer<'py> {
+        self.call(py, |core| async move { core.savepoint().await })
     }
 
-    fn release_savepoint(&self, py: Python<'_>) -> PyResult<()> {
-        wait(py, self.core.release_savepoint())
+    fn release_savepoint<'py>(&self, py: Python<'py>) -> Answer<'py> {
+        self.call(py, |core| async move { core.release_savepoint().await })
     }
 
-    fn rollback_to_savepoint(&self, py: Python<'_>) -> PyResult<()> {
-        wait(py, self.core.rollback_to_savepoint())
+    fn rollback_to_savepoint<'py>(&self, py: Python<'py>) -> Answer<'py> {
+        self.call(py, |core| async move { core.rollback_to_savepoint().await })
     }
 
-    fn listen(&self, py: Python<'_>, channel: &str) -> PyResult<()> {
-        wait(py, self.core.listen(channel))
+    fn listen<'py>(&self, py: Python<'py>, channel: String) -> Answer<'py> {
+        self.call(py, |core| async move { core.listen(&channel).await })
     }
 
-    fn unlisten(&self, py: Python<'_>, channel: &str) -> PyResult<()> {
-        wait(py, self.core.unlisten(channel))
+    fn unlisten<'py>(&self, py: Python<'py>, channel: String) -> Answer<'py> {
+        self.call(py, |core| async move { core.unlisten(&channel).await })
     }
 
     /// The next notification, or None when the time in seconds is over.
-    fn notification<'py>(&self, py: Python<'py>, timeout: f64) -> PyResult<Option<Bound<'py, PyAny>>> {
+    fn notification<'py>(&self, py: Python<'py>, timeout: f64) -> Answer<'py> {
         let limit = runtime::time_limit("notification", "timeout", timeout).map_err(to_py)?;
-        let found = wait(py, self.core.notification(limit.unwrap_or(std::time::Duration::MAX)))?;
-        found.map(|n| notification(py, n)).transpose()
+        let core = self.core.clone();
+        let next = async move { core.notification(limit.unwrap_or(std::time::Duration::MAX)).await };
+        self.face.call(py, next, |py, found| match found {
+            Some(n) => notification(py, n).map(Bound::unbind),
+            None => Ok(py.None()),
+        })
     }
 
-    /// Have the server end the statement that another thread runs now.
-    fn cancel(&self, py: Python<'_>) -> PyResult<()> {
-        wait(py, self.core.cancel())
+    /// Have the server end the statement that is under way now.
+    fn cancel<'py>(&self, py: Python<'py>) -> Answer<'py> {
+        self.call(py, |core| async move { core.cancel().await })
     }
 
     /// Not where a consumer has lent its connection to a handler.
-    fn close(&self, py: Python<'_>) -> PyResult<()> {
+    fn close<'py>(&self, py: Python<'py>) -> Answer<'py> {
         if self.lent {
             let message = "the connection is the consumer's, which goes on using it; just return";
             return Err(to_py(Error::new(Kind::Conflict, "close", message)));
         }
-        let close = async {
-            self.core.close().await;
+        self.call(py, |core| async move {
+            core.close().await;
             Ok(())
-        };
-        wait(py, close)
+        })
     }
 
     #[getter]
@@ -124,18 +188,6 @@ impl Connection {
     #[setter]
     fn set_autocommit(&self, py: Python<'_>, on: bool) -> PyResult<()> {
         py.detach(|| self.core.set_autocommit(on)).map_err(to_py)
-    }
-
-    /// The setting TimeZone of the session.
-    #[getter]
-    fn time_zone(&self, py: Python<'_>) -> PyResult<String> {
-        wait(py, self.core.time_zone())
-    }
-
-    /// The process id of the server process that serves the session.
-    #[getter]
-    fn backend_pid(&self, py: Python<'_>) -> PyResult<i32> {
-        wait(py, self.core.backend_pid())
     }
 
     /// `idle`, `active`, or `failed`, when only a rollback is left.

@@ -1,13 +1,14 @@
 //! The consumer's core, which `pgque.Consumer` pulls by the batch.
 
 use pgque::runtime::time_limit;
-use pgque::{ConsumerOptions, Interval, Next, Settings, UnknownHandlerPolicy};
+use pgque::{Call, ConsumerOptions, Interval, Next, Settings, UnknownHandlerPolicy};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyDict};
 
 use crate::batch::Batch;
 use crate::error::to_py;
+use crate::face::{Face, plain};
 use crate::value::{Span, counters, timestamp};
 use crate::wait::wait;
 
@@ -62,13 +63,38 @@ impl Consumer {
         }
     }
 
+    /// The next batch, or None once `stop` was called.
+    fn next_async<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let core = self.0.clone();
+        let consumer = self.0.clone();
+        Face::Async.call(py, async move { core.next_batch().await }, |py, batch| {
+            plain(py, batch.map(|batch| Batch::new(py, consumer, batch)).transpose()?)
+        })
+    }
+
     /// Tell the server what was made of a batch.
     fn finish(&self, py: Python<'_>, batch: &Batch) -> PyResult<()> {
         wait(py, self.0.finish(batch.core()))
     }
 
+    /// Tell the server what was made of a batch.
+    fn finish_async<'py>(&self, py: Python<'py>, batch: &Bound<'_, Batch>) -> PyResult<Bound<'py, PyAny>> {
+        let (core, batch) = (self.0.clone(), batch.get().core().clone());
+        Face::Async.call(py, async move { core.finish(&batch).await }, plain)
+    }
+
     fn stop(&self, py: Python<'_>) {
         py.detach(|| self.0.stop());
+    }
+
+    /// Until handlers that still run are not to be waited for any more.
+    fn overdue_async<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let core = self.0.clone();
+        let overdue = async move {
+            core.overdue().await;
+            Ok(())
+        };
+        Face::Async.call(py, overdue, plain)
     }
 
     fn close(&self, py: Python<'_>) -> PyResult<()> {
@@ -76,6 +102,29 @@ impl Consumer {
             self.0.close().await;
             Ok(())
         })
+    }
+
+    fn close_async<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let core = self.0.clone();
+        let close = async move {
+            core.close().await;
+            Ok(())
+        };
+        Face::Async.call(py, close, plain)
+    }
+
+    /// Close without anybody who could wait for it: the loop has ended. A heart-beat that went on would keep the batch
+    /// from the other workers.
+    fn forsake(&self, py: Python<'_>) -> PyResult<()> {
+        let core = self.0.clone();
+        // The second time forces.
+        core.stop();
+        core.stop();
+        let close = async move {
+            core.close().await;
+            Ok(())
+        };
+        py.detach(|| Call::begin(close, drop)).map(drop).map_err(to_py)
     }
 
     /// The counters by name.

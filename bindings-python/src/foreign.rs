@@ -56,7 +56,8 @@ fn blocking(connection: &Bound<'_, PyAny>, method: &str) -> PyResult<bool> {
     let is_async = connection.py().import("inspect")?.getattr("iscoroutinefunction")?;
     if is_async.call1((connection.getattr(method)?,))?.is_truthy()? {
         let kind = connection.get_type();
-        let message = format!("conn must be a synchronous connection, got {kind}");
+        let message =
+            format!("conn must be a synchronous connection, got {kind}; AsyncPgqueClient takes asynchronous ones");
         return Err(PyTypeError::new_err(message));
     }
     Ok(true)
@@ -68,7 +69,7 @@ impl Foreign {
             let kind = connection.get_type();
             return Err(PyTypeError::new_err(format!(
                 "conn must be a connection of pgque.connect(), psycopg 3, psycopg2 or Django, or a Connection or \
-                 Session of SQLAlchemy, got {kind}"
+                 Session of SQLAlchemy, got {kind}; AsyncPgqueClient takes asynchronous ones"
             )));
         };
         if home == Home::Sqlalchemy {
@@ -178,7 +179,8 @@ impl ForeignConnection for Foreign {
     }
 }
 
-fn text(cell: &Bound<'_, PyAny>) -> PyResult<Option<String>> {
+/// A cell of a row of text.
+pub fn text(cell: &Bound<'_, PyAny>) -> PyResult<Option<String>> {
     if cell.is_none() {
         return Ok(None);
     }

@@ -1,16 +1,20 @@
 //! The native module `pgque._pgque`: convert, call, convert.
 
+mod asynchronous;
 mod batch;
 mod client;
 mod connection;
 mod consumer;
+mod dialogue;
 mod error;
+mod face;
 mod ffi;
 mod foreign;
 mod interpreter;
 mod json;
 mod logging;
 mod message;
+mod operations;
 mod payload;
 mod producer;
 mod ticker;
@@ -25,17 +29,21 @@ mod _pgque {
     use pyo3::prelude::*;
 
     #[pymodule_export]
+    use crate::asynchronous::Pending;
+    #[pymodule_export]
     use crate::batch::{Batch, Lane};
     #[pymodule_export]
-    use crate::client::PgqueClient;
+    use crate::client::{AsyncPgqueClient, PgqueClient};
     #[pymodule_export]
-    use crate::connection::Connection;
+    use crate::connection::{AsyncConnection, Connection, Handle, open_async};
     #[pymodule_export]
     use crate::consumer::Consumer;
     #[pymodule_export]
+    use crate::dialogue::Dialogue;
+    #[pymodule_export]
     use crate::message::Message;
     #[pymodule_export]
-    use crate::producer::Producer;
+    use crate::producer::{AsyncProducer, Producer};
     #[pymodule_export]
     use crate::ticker::Ticker;
     #[pymodule_export]

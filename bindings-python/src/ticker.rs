@@ -6,6 +6,7 @@ use pyo3::types::PyDict;
 
 use crate::consumer::each_option;
 use crate::error::to_py;
+use crate::face::{Face, plain};
 use crate::value::{counters, timestamp};
 use crate::wait::wait;
 
@@ -25,6 +26,11 @@ impl Ticker {
 
     fn run(&self, py: Python<'_>) -> PyResult<()> {
         wait(py, self.0.run())
+    }
+
+    fn run_async<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let core = self.0.clone();
+        Face::Async.call(py, async move { core.run().await }, plain)
     }
 
     fn stop(&self, py: Python<'_>) {

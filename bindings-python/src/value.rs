@@ -137,12 +137,12 @@ pub fn rows<'py>(py: Python<'py>, result: &ResultSet, how: &How<'_, 'py>) -> PyR
 }
 
 /// `pgque.Rows`: a list of dictionaries.
-pub fn table<'py>(py: Python<'py>, result: &ResultSet) -> PyResult<Bound<'py, PyAny>> {
+pub fn table(py: Python<'_>, result: ResultSet) -> PyResult<Py<PyAny>> {
     let kind = py.import(intern!(py, "pgque.types"))?.getattr(intern!(py, "Rows"))?;
     // The information calls speak of moments and have no zone of a session's.
     let utc = zone(py, "")?;
     let how = How { json_loads: json_loads(py)?, zone: &utc };
-    kind.call1((&result.columns, rows(py, result, &how)?))
+    kind.call1((&result.columns, rows(py, &result, &how)?)).map(Bound::unbind)
 }
 
 /// What a loop has counted, by name.

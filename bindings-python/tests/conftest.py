@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 
 import psycopg
 import pytest
@@ -57,3 +57,20 @@ def tick(client: pgque.PgqueClient, queue: str):
 @pytest.fixture
 def consumer(dsn, queue) -> pgque.Consumer:
     return pgque.Consumer(dsn, queue=queue, name="c", retry_after=0)
+
+
+@pytest.fixture(params=[False, True], ids=["asyncio", "uvloop"])
+def anyio_backend(request) -> tuple[str, dict[str, bool]]:
+    """Asynchronous tests run by anyio, on the loop of asyncio and on that of uvloop."""
+    return "asyncio", {"use_uvloop": request.param}
+
+
+@pytest.fixture
+async def async_client(dsn: str, anyio_backend) -> AsyncIterator[pgque.AsyncPgqueClient]:
+    async with pgque.connect_async(dsn, autocommit=True) as client:
+        yield client
+
+
+@pytest.fixture
+def async_consumer(dsn, queue) -> pgque.AsyncConsumer:
+    return pgque.AsyncConsumer(dsn, queue=queue, name="c", retry_after=0, poll_interval=1)

@@ -1,5 +1,10 @@
 """PgQue: an event log and queue inside PostgreSQL."""
 
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from ._pgque import Message, PgqueClient, Producer, __version__
 from .client import connect
 from .connection import Connection, Cursor
@@ -35,7 +40,19 @@ from .types import (
 )
 from .verdicts import Dead, Retry, Verdict, dead, retry
 
+if TYPE_CHECKING:
+    from .async_client import AsyncPgqueClient, connect_async
+    from .async_connection import AsyncConnection, Result
+    from .async_consumer import AsyncConsumer
+    from .async_producer import AsyncProducer
+    from .async_ticker import AsyncTicker
+
 __all__ = [
+    "AsyncConnection",
+    "AsyncConsumer",
+    "AsyncPgqueClient",
+    "AsyncProducer",
+    "AsyncTicker",
     "Capabilities",
     "Connection",
     "Consumer",
@@ -64,6 +81,7 @@ __all__ = [
     "Producer",
     "ProducerStats",
     "Replayed",
+    "Result",
     "Retry",
     "Rows",
     "Text",
@@ -72,6 +90,29 @@ __all__ = [
     "Verdict",
     "__version__",
     "connect",
+    "connect_async",
     "dead",
     "retry",
 ]
+
+# Imported when asked for: asyncio takes as long to import as all the rest.
+_ASYNC = {
+    "AsyncConnection": "async_connection",
+    "AsyncConsumer": "async_consumer",
+    "AsyncPgqueClient": "async_client",
+    "AsyncProducer": "async_producer",
+    "AsyncTicker": "async_ticker",
+    "Result": "async_connection",
+    "connect_async": "async_client",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _ASYNC:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{_ASYNC[name]}"), name)
+    return globals().setdefault(name, value)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_ASYNC})
