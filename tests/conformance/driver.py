@@ -18,6 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 COMMANDS = {
     "rust": [os.environ.get("CARGO_TARGET_DIR", "target") + "/debug/pgque-conformance-driver"],
     "python": [".venv/bin/python", "tests/drivers/python/driver.py"],
+    "python-async": [".venv/bin/python", "tests/drivers/python/async_driver.py"],
     "node": ["node", "tests/drivers/node/driver.mjs"],
     "c": ["tests/drivers/c/driver"],
     "go": ["tests/drivers/go/driver"],

@@ -101,7 +101,7 @@ class Server:
 
     def __init__(self, dsn: str, language: str) -> None:
         self.dsn = dsn
-        self.prefix = f"pgque_conformance_{os.getpid()}_{language}"
+        self.prefix = f"pgque_conformance_{os.getpid()}_{language}".replace("-", "_")
         self.template = f"{self.prefix}_template"
 
     def run(self, text: str, *names: str) -> None:
@@ -248,7 +248,9 @@ def main() -> int:
         if unknown:
             parser.error(f"no such scenario: {', '.join(sorted(unknown))}")
         scenarios = {name: scenarios[name] for name in options.scenario}
-    languages = list(COMMANDS) if options.language == "all" else [options.language]
+    # A language has several drivers where it has several faces: `python` is `python-async` as well.
+    wanted = "" if options.language == "all" else f"{options.language}-"
+    languages = [name for name in COMMANDS if f"{name}-".startswith(wanted)]
     with ThreadPoolExecutor(len(languages) if options.together else 1) as pool:
         running = {
             language: pool.submit(run_language, options.dsn, language, scenarios, options.jobs)

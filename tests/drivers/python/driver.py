@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta, timezone
-from typing import Any
+from typing import Any, ClassVar
 
 import pgque
 import psycopg
@@ -101,6 +101,9 @@ def verdict(item: dict[str, Any]) -> tuple[int, pgque.Verdict | None]:
 
 # Handles
 
+# How long a handler takes.
+SECONDS = {"hang": 60, "slow": 3, "nap": 0.05}
+
 
 class Background:
     """A consumer or ticker that runs on a thread of its own."""
@@ -110,6 +113,7 @@ class Background:
         self.error: BaseException | None = None
         self.thread = threading.Thread(target=self.run, daemon=True)
         self.seen: list[dict[str, Any]] = []
+        self.failed: set[int] = set()
         self.hooks: list[str] = []
         self.inside = 0
         self.changed = threading.Condition()
@@ -131,24 +135,25 @@ class Background:
             self.seen.append(message(msg))
             self.changed.notify_all()
 
-    def handler(self, behaviour: str) -> Callable[..., Any]:
-        failed: set[int] = set()
+    def judge(self, msg: pgque.Message, behaviour: str) -> pgque.Verdict | None:
+        """What a handler makes of a message without waiting for anything."""
+        self.note(msg)
+        if behaviour == "fail" or (behaviour == "fail_once" and msg.msg_id not in self.failed):
+            self.failed.add(msg.msg_id)
+            raise RuntimeError("handler failed on purpose")
+        if behaviour == "dead":
+            raise pgque.dead("beyond repair")
+        return pgque.retry(0, "later") if behaviour == "retry" else None
 
+    def handler(self, behaviour: str) -> Callable[..., Any]:
         def handle(msg: pgque.Message, client: pgque.PgqueClient | None = None) -> Any:
-            self.note(msg)
-            if behaviour == "fail" or (behaviour == "fail_once" and msg.msg_id not in failed):
-                failed.add(msg.msg_id)
-                raise RuntimeError("handler failed on purpose")
-            if behaviour == "retry":
-                return pgque.retry(0, "later")
-            if behaviour == "dead":
-                raise pgque.dead("beyond repair")
+            verdict = self.judge(msg, behaviour)
             if behaviour.startswith("meet:"):
                 self.meet(int(behaviour.removeprefix("meet:")))
             if client is not None and behaviour in TRANSACTIONAL:
                 return TRANSACTIONAL[behaviour](msg, client)
-            time.sleep({"hang": 60, "slow": 3, "nap": 0.05}.get(behaviour, 0))
-            return None
+            time.sleep(SECONDS.get(behaviour, 0))
+            return verdict
 
         return handle
 
@@ -198,10 +203,25 @@ TRANSACTIONAL = {"record": record, "record_fail": record_fail, "commit": end}
 
 
 class Driver:
+    """Holds what has been made, and says how it is made; `async_driver.py` makes other things."""
+
+    language = "python"
+    background: ClassVar[type[Background]] = Background
+
     def __init__(self) -> None:
         self.clients: dict[str, pgque.PgqueClient] = {}
         self.running: dict[str, Background] = {}
         self.producers: dict[str, pgque.Producer] = {}
+
+    def connect(self, dsn: str, **options: Any) -> Any:
+        return pgque.connect(dsn, **options)
+
+    def over_caller(self, dsn: str) -> Any:
+        return pgque.PgqueClient(psycopg.connect(dsn, autocommit=True))
+
+    def make(self, kind: str, /, *args: Any, **options: Any) -> Any:
+        """A ``Consumer``, ``Ticker`` or ``Producer``."""
+        return getattr(pgque, kind)(*args, **options)
 
     def call(self, request: dict[str, Any]) -> Any:
         op = request["op"]
@@ -240,12 +260,12 @@ def maybe_text(value: int | None) -> str | None:
 @operation
 def hello(driver: Driver, request: dict[str, Any]) -> Any:
     operations = sorted(OPERATIONS)
-    return {"language": "python", "version": pgque.__version__, "operations": operations}
+    return {"language": driver.language, "version": pgque.__version__, "operations": operations}
 
 
 @operation
 def connect(driver: Driver, request: dict[str, Any]) -> None:
-    client = pgque.connect(request["dsn"], **given(request, "autocommit"))
+    client = driver.connect(request["dsn"], **given(request, "autocommit"))
     # The protocol wants JSON as the text that it is.
     client.conn.json_loads = str
     driver.clients[request["client"]] = client
@@ -253,8 +273,7 @@ def connect(driver: Driver, request: dict[str, Any]) -> None:
 
 @operation
 def connect_caller(driver: Driver, request: dict[str, Any]) -> None:
-    connection = psycopg.connect(request["dsn"], autocommit=True)
-    driver.clients[request["client"]] = pgque.PgqueClient(connection)
+    driver.clients[request["client"]] = driver.over_caller(request["dsn"])
 
 
 @operation
@@ -353,8 +372,8 @@ def dlq_replay_all(driver: Driver, request: dict[str, Any]) -> Any:
 @operation
 def consumer_start(driver: Driver, request: dict[str, Any]) -> None:
     names = given(request, "queue", "name")
-    consumer = pgque.Consumer(request["dsn"], **names, **request.get("options", {}))
-    background = Background(consumer)
+    consumer = driver.make("Consumer", request["dsn"], **names, **request.get("options", {}))
+    background = driver.background(consumer)
     for event_type, behaviour in request.get("handlers", {}).items():
         consumer.on(event_type)(background.handler(behaviour))
     if "batch_handler" in request:
@@ -408,7 +427,8 @@ def consumer_stop(driver: Driver, request: dict[str, Any]) -> None:
 
 @operation
 def ticker_start(driver: Driver, request: dict[str, Any]) -> None:
-    background = Background(pgque.Ticker(request["dsn"], **request.get("options", {})))
+    ticker = driver.make("Ticker", request["dsn"], **request.get("options", {}))
+    background = driver.background(ticker)
     background.thread.start()
     driver.running[request["ticker"]] = background
 
@@ -426,7 +446,7 @@ def ticker_stop(driver: Driver, request: dict[str, Any]) -> None:
 
 @operation
 def producer_start(driver: Driver, request: dict[str, Any]) -> None:
-    producer = pgque.Producer(request["dsn"], **request.get("options", {}))
+    producer = driver.make("Producer", request["dsn"], **request.get("options", {}))
     driver.producers[request["producer"]] = producer
 
 
@@ -536,8 +556,7 @@ def answer(driver: Driver, line: str) -> dict[str, Any]:
     return {"id": request.get("id"), "error": fault}
 
 
-def main() -> None:
-    driver = Driver()
+def main(driver: Driver) -> None:
     for line in sys.stdin:
         print(json.dumps(answer(driver, line)), flush=True)
     # A handler that still sleeps must not keep the process.
@@ -545,4 +564,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(Driver())
