@@ -8,9 +8,9 @@ use std::time::Duration;
 use futures_util::TryStreamExt;
 use tokio::sync::{Mutex as AsyncMutex, MutexGuard};
 use tokio_postgres::Row;
-use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::types::Type;
 
-use super::prepared::is_forgotten;
+use super::prepared;
 use super::session::{Notification, Pulse, Session};
 use super::settings::Settings;
 use super::statement::{Abandoned, Begun, Running};
@@ -293,37 +293,19 @@ impl Connection {
     pub(crate) async fn run(&self, op: &'static str, sql: &'static str, params: &[Param]) -> Result<Vec<Row>> {
         let (session, begun) = self.enter(op).await?;
         let bound = bind(params);
-        let result = self.answer(&session, Abandoned::Cancel, self.query(&session, sql, &bound)).await;
+        let result = self
+            .answer(
+                &session,
+                Abandoned::Cancel,
+                prepared::query(&session, sql, &bound, || self.transaction_status() == TransactionStatus::Idle),
+            )
+            .await;
         self.leave(op, begun, result.map_err(|e| Error::from_driver(op, e))).await
     }
 
     /// Has `run_one` keep the plans of its statements. Not for where a pooler shares sessions out.
     pub(crate) fn keep_plans(&self) {
         self.state(|s| s.keeps_plans = true);
-    }
-
-    /// With the plan that the server has kept, if it has.
-    async fn query(
-        &self,
-        session: &Session,
-        sql: &'static str,
-        bound: &[(TextParam<'_>, Type)],
-    ) -> Result<Vec<Row>, tokio_postgres::Error> {
-        let types = || bound.iter().map(|(_, kind)| kind.clone()).collect();
-        if let Some(statement) = session.plans.get(&session.client, session.backend, sql, types).await {
-            let arguments: Vec<&(dyn ToSql + Sync)> = bound.iter().map(|(param, _)| param as _).collect();
-            match session.client.query(&statement, &arguments).await {
-                Err(error) if is_forgotten(&error) => {
-                    session.plans.forget();
-                    // An open transaction went with it.
-                    if self.transaction_status() != TransactionStatus::Idle {
-                        return Err(error);
-                    }
-                }
-                result => return result,
-            }
-        }
-        session.client.query_typed(sql, &value::refs(bound)).await
     }
 
     /// Runs a typed call's statement and hands each row on as it comes.

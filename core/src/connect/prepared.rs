@@ -3,9 +3,13 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use futures_util::future::join;
 use tokio_postgres::error::SqlState;
-use tokio_postgres::types::Type;
-use tokio_postgres::{Client, Statement};
+use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::{Client, Error, Row, Statement};
+
+use super::session::Session;
+use crate::value::{self, TextParam};
 
 /// Before so many uses it would cost more than it spares.
 const USES_MIN: u32 = 5;
@@ -23,47 +27,84 @@ struct State {
 
 enum Entry {
     Used(u32),
+    /// One call has it made. The others go on without, or all that are under way at once would have one made each.
+    Making,
     Ready(Statement),
 }
 
-impl Prepared {
-    /// The statement, if it is to be had; made now if it is time for that. `backend` is what the login said.
-    pub async fn get(
-        &self,
-        client: &Client,
-        backend: i32,
-        sql: &'static str,
-        types: impl FnOnce() -> Vec<Type>,
-    ) -> Option<Statement> {
-        match self.look(sql)? {
-            Some(ready) => return Some(ready),
-            None if !self.is_kept(client, backend).await => return None,
-            None => {}
+/// How a statement is to be run.
+enum Plan {
+    Plain,
+    /// Plainly, and its plan is to be made beside it for those that come after.
+    Make,
+    Ready(Statement),
+}
+
+/// Runs a statement with the plan that the server has kept, if it has. `is_alone`: no transaction is open.
+pub(super) async fn query(
+    session: &Session,
+    sql: &'static str,
+    bound: &[(TextParam<'_>, Type)],
+    is_alone: impl FnOnce() -> bool,
+) -> Result<Vec<Row>, Error> {
+    let arguments = value::refs(bound);
+    let plain = session.client.query_typed(sql, &arguments);
+    match session.plans.look(sql) {
+        Plan::Plain => plain.await,
+        Plan::Make => {
+            let types = bound.iter().map(|(_, kind)| kind.clone()).collect();
+            // The statement first: who has the plan made must not be overtaken by those that come after.
+            join(plain, session.plans.make(&session.client, session.backend, sql, types)).await.0
         }
-        // Whatever is wrong with it, the statement itself will tell.
-        let statement = client.prepare_typed(sql, &types()).await.ok()?;
-        self.state().statements.insert(key(sql), Entry::Ready(statement.clone()));
-        Some(statement)
+        Plan::Ready(statement) => {
+            let params: Vec<&(dyn ToSql + Sync)> = bound.iter().map(|(param, _)| param as _).collect();
+            match session.client.query(&statement, &params).await {
+                Err(error) if is_forgotten(&error) => {
+                    session.plans.forget();
+                    // An open transaction went with it.
+                    if is_alone() { plain.await } else { Err(error) }
+                }
+                result => result,
+            }
+        }
+    }
+}
+
+impl Prepared {
+    /// Makes the plan, after `look` has said so. `backend` is what the login said.
+    async fn make(&self, client: &Client, backend: i32, sql: &'static str, types: Vec<Type>) {
+        let making = Making(self, sql);
+        if self.is_kept(client, backend).await
+            // Whatever is wrong with it, the statement itself will tell.
+            && let Ok(statement) = client.prepare_typed(sql, &types).await
+        {
+            self.state().statements.insert(key(sql), Entry::Ready(statement));
+        }
+        drop(making);
     }
 
     /// After the server has said that it does not know one: somebody has had it forget them all.
-    pub fn forget(&self) {
+    fn forget(&self) {
         self.state().statements.clear();
     }
 
-    /// `None` if it is not time yet, `Some(None)` if it is to be made.
-    fn look(&self, sql: &'static str) -> Option<Option<Statement>> {
+    fn look(&self, sql: &'static str) -> Plan {
         let mut state = self.state();
         if state.is_kept == Some(false) {
-            return None;
+            return Plan::Plain;
         }
-        match state.statements.entry(key(sql)).or_insert(Entry::Used(0)) {
-            Entry::Ready(statement) => Some(Some(statement.clone())),
+        let entry = state.statements.entry(key(sql)).or_insert(Entry::Used(0));
+        match entry {
+            Entry::Ready(statement) => Plan::Ready(statement.clone()),
+            Entry::Making => Plan::Plain,
             Entry::Used(times) if *times < USES_MIN => {
                 *times += 1;
-                None
+                Plan::Plain
             }
-            Entry::Used(_) => Some(None),
+            Entry::Used(_) => {
+                *entry = Entry::Making;
+                Plan::Make
+            }
         }
     }
 
@@ -83,12 +124,25 @@ impl Prepared {
     }
 }
 
+/// If the plan was not made, for whatever reason, another call may try.
+struct Making<'a>(&'a Prepared, &'static str);
+
+impl Drop for Making<'_> {
+    fn drop(&mut self) {
+        if let Some(entry) = self.0.state().statements.get_mut(&key(self.1))
+            && matches!(entry, Entry::Making)
+        {
+            *entry = Entry::Used(0);
+        }
+    }
+}
+
 fn key(sql: &'static str) -> usize {
     sql.as_ptr().addr()
 }
 
 /// Whether the server had no such plan, or none that still holds, and so did nothing.
-pub(super) fn is_forgotten(error: &tokio_postgres::Error) -> bool {
+fn is_forgotten(error: &Error) -> bool {
     let changed = || error.code() == Some(&SqlState::FEATURE_NOT_SUPPORTED);
     error.code() == Some(&SqlState::INVALID_SQL_STATEMENT_NAME) || changed()
 }
