@@ -11,7 +11,7 @@ use pyo3::types::{PyDict, PyTuple};
 use crate::connection::{AsyncConnection, Connection, Handle};
 use crate::dialogue::{Asked, Dialogue};
 use crate::error::to_py;
-use crate::face::{Face, plain};
+use crate::face::{Face, nothing, plain};
 use crate::foreign::Foreign;
 use crate::message::Page;
 use crate::value::zone;
@@ -180,7 +180,7 @@ impl Operations {
         F: Future<Output = Result<()>> + Send + 'static,
     {
         let own = self.own(op)?;
-        self.face.call(py, make(own), plain)
+        self.face.call(py, make(own), nothing)
     }
 
     /// As `call`, for messages, whose times are told in the session's zone.

@@ -5,7 +5,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 
 use crate::error::to_py;
-use crate::face::{Face, plain};
+use crate::face::{Face, nothing, plain};
 use crate::value::{How, rows};
 use crate::wait::wait;
 
@@ -88,7 +88,7 @@ impl Link {
     where
         F: Future<Output = Result<()>> + Send + 'static,
     {
-        self.face.call(py, make(self.core.clone()), plain)
+        self.face.call(py, make(self.core.clone()), nothing)
     }
 }
 

@@ -8,7 +8,7 @@ use pyo3::types::{PyBool, PyDict};
 
 use crate::batch::Batch;
 use crate::error::to_py;
-use crate::face::{Face, plain};
+use crate::face::{Face, nothing, plain};
 use crate::value::{Span, counters, timestamp};
 use crate::wait::wait;
 
@@ -80,7 +80,7 @@ impl Consumer {
     /// Tell the server what was made of a batch.
     fn finish_async<'py>(&self, py: Python<'py>, batch: &Bound<'_, Batch>) -> PyResult<Bound<'py, PyAny>> {
         let (core, batch) = (self.0.clone(), batch.get().core().clone());
-        Face::Async.call(py, async move { core.finish(&batch).await }, plain)
+        Face::Async.call(py, async move { core.finish(&batch).await }, nothing)
     }
 
     fn stop(&self, py: Python<'_>) {
@@ -94,7 +94,7 @@ impl Consumer {
             core.overdue().await;
             Ok(())
         };
-        Face::Async.call(py, overdue, plain)
+        Face::Async.call(py, overdue, nothing)
     }
 
     fn close(&self, py: Python<'_>) -> PyResult<()> {
@@ -110,7 +110,7 @@ impl Consumer {
             core.close().await;
             Ok(())
         };
-        Face::Async.call(py, close, plain)
+        Face::Async.call(py, close, nothing)
     }
 
     /// Close without anybody who could wait for it: the loop has ended. A heart-beat that went on would keep the batch

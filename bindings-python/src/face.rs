@@ -34,3 +34,8 @@ impl Face {
 pub fn plain<T: for<'py> IntoPyObject<'py>>(py: Python<'_>, value: T) -> PyResult<Py<PyAny>> {
     value.into_py_any(py)
 }
+
+/// Python's None, where an empty tuple would be what Rust's unit becomes.
+pub fn nothing(py: Python<'_>, (): ()) -> PyResult<Py<PyAny>> {
+    Ok(py.None())
+}

@@ -8,7 +8,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 
 use crate::client::{Answer, Home, Operations, State};
-use crate::face::{Face, plain};
+use crate::face::{Face, nothing, plain};
 use crate::message::MessageId;
 use crate::payload;
 use crate::value::{Span, Whole, table};
@@ -51,7 +51,7 @@ impl Operations {
         match self.face {
             // Without a runtime, which a program that only has connections of its own does not need.
             Face::Blocking if !state.owns_conn => Ok(py.None().into_bound(py)),
-            face => face.call(py, close, plain),
+            face => face.call(py, close, nothing),
         }
     }
 
@@ -282,7 +282,7 @@ impl Operations {
         self.call(
             py,
             |core| async move { core.nack(batch_id.0, msg.0, &retry_after.0, reason.as_deref()).await },
-            plain,
+            nothing,
         )
     }
 
@@ -332,12 +332,12 @@ impl Operations {
 
     /// Install the engine, or bring an existing one up to date.
     fn install<'py>(&self, py: Python<'py>) -> Answer<'py> {
-        self.call(py, |core| async move { pgque::install(&core).await }, plain)
+        self.call(py, |core| async move { pgque::install(&core).await }, nothing)
     }
 
     /// Remove the engine with all queues and events.
     fn uninstall<'py>(&self, py: Python<'py>) -> Answer<'py> {
-        self.call(py, |core| async move { pgque::uninstall(&core).await }, plain)
+        self.call(py, |core| async move { pgque::uninstall(&core).await }, nothing)
     }
 
     /// One row for each part of the engine.

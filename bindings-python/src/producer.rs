@@ -9,7 +9,7 @@ use pyo3::types::{PyDict, PyTuple};
 
 use crate::consumer::each_option;
 use crate::error::to_py;
-use crate::face::{Face, plain};
+use crate::face::{Face, nothing, plain};
 use crate::payload;
 use crate::value::counters;
 
@@ -130,7 +130,7 @@ impl Sender {
     /// Wait until everything that was accepted before is answered, well or not.
     fn flush<'py>(&self, py: Python<'py>) -> Answer<'py> {
         let core = self.core.clone();
-        self.face.call(py, async move { core.flush().await }, plain)
+        self.face.call(py, async move { core.flush().await }, nothing)
     }
 
     /// Accept nothing more and wait until everything is answered, at most `deadline` seconds. Twice is fine.
@@ -141,7 +141,7 @@ impl Sender {
     fn close<'py>(&self, py: Python<'py>, deadline: Option<f64>) -> Answer<'py> {
         let limit = time_limit("close", "deadline", deadline.unwrap_or(f64::INFINITY)).map_err(to_py)?;
         let core = self.core.clone();
-        self.face.call(py, async move { core.close(limit.unwrap_or(Duration::MAX)).await }, plain)
+        self.face.call(py, async move { core.close(limit.unwrap_or(Duration::MAX)).await }, nothing)
     }
 
     /// Counters since the producer was made, at any time, from any thread: `sent`, `failed`, `uncertain` (of these),

@@ -6,7 +6,7 @@ use pyo3::types::PyDict;
 
 use crate::consumer::each_option;
 use crate::error::to_py;
-use crate::face::{Face, plain};
+use crate::face::{Face, nothing};
 use crate::value::{counters, timestamp};
 use crate::wait::wait;
 
@@ -30,7 +30,7 @@ impl Ticker {
 
     fn run_async<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let core = self.0.clone();
-        Face::Async.call(py, async move { core.run().await }, plain)
+        Face::Async.call(py, async move { core.run().await }, nothing)
     }
 
     fn stop(&self, py: Python<'_>) {

@@ -243,3 +243,16 @@ def test_rows_know_their_columns(client, queue):
     assert row["consumer_name"] == "c"
     assert isinstance(client.capabilities(), pgque.Capabilities)
     assert client.dlq_replay_all(queue) == pgque.Replayed(0, 0, None)
+
+
+def test_what_gives_nothing_gives_none(client, queue):
+    client.subscribe(queue, "c")
+    client.send(queue, 1)
+    client.force_next_tick(queue)
+    client.ticker(queue)
+    [message] = client.receive(queue, "c")
+    assert client.nack(message.batch_id, message) is None
+    for call in (client.begin, client.commit, client.begin, client.rollback, client.install):
+        assert call() is None
+    assert client.listen("a") is client.unlisten("a") is None
+    assert client.conn.begin() is client.conn.commit() is None
