@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import time
 from pathlib import Path
 
 import pytest
@@ -126,6 +127,7 @@ def test_a_second_signal_forces(client, queue, worker, number):
     assert process.line() == "c began"
     process.process.send_signal(number)
     process.logged("shutting down")
+    time.sleep(0.3)  # the line comes before the first signal has been dealt with
     process.process.send_signal(number)
     code, out, err = process.end()
     assert (code, out) == (128 + number, ""), err
