@@ -7,15 +7,12 @@
 -- rotates, disables, renames or drops the queue counts it up. Everything else goes the long way: a
 -- stale function is slower, never wrong.
 
--- The long way, which asks the queue's row.
-create or replace function pgque._store(
-  i_queue text, i_id bigint, i_time timestamptz, i_owner integer, i_retry integer,
-  i_type text, i_data text, i_extra1 text, i_extra2 text, i_extra3 text, i_extra4 text) returns bigint
+-- The queue's row, if it takes events.
+create or replace function pgque._open_queue(i_queue text) returns pgque.queue
 language plpgsql
 as $$
 declare
   v_queue pgque.queue;
-  v_id bigint;
 begin
   select * into v_queue from pgque.queue where queue_name = i_queue;
   if not found then
@@ -24,6 +21,20 @@ begin
   if pgque._insert_refused(v_queue) then
     raise exception 'Insert into queue disallowed' using errcode = 'PQ005';
   end if;
+  return v_queue;
+end
+$$;
+
+-- The long way, which asks the queue's row.
+create or replace function pgque._store(
+  i_queue text, i_id bigint, i_time timestamptz, i_owner integer, i_retry integer,
+  i_type text, i_data text, i_extra1 text, i_extra2 text, i_extra3 text, i_extra4 text) returns bigint
+language plpgsql
+as $$
+declare
+  v_queue pgque.queue := pgque._open_queue(i_queue);
+  v_id bigint;
+begin
   v_id := coalesce(i_id, nextval(('pgque.event_' || v_queue.queue_id || '_id_seq')::regclass));
   execute format('insert into %s (ev_id, ev_time, ev_owner, ev_retry, ev_type, ev_data,
                     ev_extra1, ev_extra2, ev_extra3, ev_extra4)

@@ -22,16 +22,9 @@ create or replace function pgque._store_bulk(i_queue text, i_type text, i_data t
 language plpgsql
 as $$
 declare
-  v_queue pgque.queue;
+  v_queue pgque.queue := pgque._open_queue(i_queue);
   v_ids bigint[];
 begin
-  select * into v_queue from pgque.queue where queue_name = i_queue;
-  if not found then
-    raise exception 'queue not found: %', i_queue using errcode = 'PQ001';
-  end if;
-  if pgque._insert_refused(v_queue) then
-    raise exception 'Insert into queue disallowed' using errcode = 'PQ005';
-  end if;
   v_ids := array(
     select nextval(('pgque.event_' || v_queue.queue_id || '_id_seq')::regclass)
       from generate_series(1, cardinality(i_data)));
