@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import subprocess
 import sys
 import textwrap
-import time
 from pathlib import Path
 
 import pytest
+
+from pgque._signals import stopping_on_signals
 
 APP = """
 import os, time
@@ -19,14 +21,18 @@ import pgque
 dsn, queue = os.environ["APP_DSN"], os.environ["APP_QUEUE"]
 numbers = (1, 2)
 
+def say(*words):
+    # One write: lines of several threads stay whole.
+    os.write(1, (" ".join(words) + "\\n").encode())
+
 def make(name):
     consumer = pgque.Consumer(dsn, queue=queue, name=name)
 
     @consumer.on("*")
     def handle(message):
-        print(name, "began", flush=True)
+        say(name, "began")
         time.sleep(message.json())
-        print(name, "ended", flush=True)
+        say(name, "ended")
 
     return consumer
 
@@ -45,10 +51,10 @@ class Loop:
 
     async def run(self):
         import asyncio
-        print("loop began", flush=True)
+        say("loop began")
         while not self.asked:
             await asyncio.sleep(0.01)
-        print("loop ended", flush=True)
+        say("loop ended")
 
     def stop(self):
         self.asked = True
@@ -126,8 +132,7 @@ def test_a_second_signal_forces(client, queue, worker, number):
     process = worker("app:first")
     assert process.line() == "c began"
     process.process.send_signal(number)
-    process.logged("shutting down")
-    time.sleep(0.3)  # the line comes before the first signal has been dealt with
+    process.logged("shutting down")  # it comes before the first signal has been dealt with
     process.process.send_signal(number)
     code, out, err = process.end()
     assert (code, out) == (128 + number, ""), err
@@ -208,3 +213,18 @@ def test_the_level_of_the_log(worker):
     process.process.terminate()
     code, _, err = process.end()
     assert (code, err) == (0, "")
+
+
+def test_a_second_signal_in_the_middle_of_the_answer_to_the_first():
+    stops = []
+
+    class Again(logging.Handler):
+        def emit(self, record):
+            signal.raise_signal(signal.SIGTERM)
+
+    logger = logging.Logger("signalled")
+    logger.addHandler(Again())
+    forced = pytest.raises(SystemExit, match="143")
+    with forced, stopping_on_signals(lambda: stops.append(1), logger):
+        signal.raise_signal(signal.SIGTERM)
+    assert len(stops) == 2, "the runner is asked twice: it is forced"
