@@ -141,10 +141,6 @@ fn undecodable(row: &tokio_postgres::Row, column: usize, error: tokio_postgres::
     Error::new(Kind::InvalidInput, "execute", message).with_source(error)
 }
 
-pub(crate) fn refs<'a>(bound: &'a [(TextParam<'a>, Type)]) -> Vec<(&'a (dyn ToSql + Sync), Type)> {
-    bound.iter().map(|(p, t)| (p as &(dyn ToSql + Sync), t.clone())).collect()
-}
-
 /// Sends text in the text format whatever the type, so that the server parses it as a literal.
 #[derive(Debug)]
 pub(crate) struct TextParam<'a>(pub(crate) &'a ParamValue);

@@ -10,7 +10,7 @@ use tokio::sync::{Mutex as AsyncMutex, MutexGuard};
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
-use super::prepared;
+use super::prepared::{self, Worth};
 use super::session::{Notification, Pulse, Session};
 use super::settings::Settings;
 use super::statement::{Abandoned, Begun, Running};
@@ -54,7 +54,6 @@ struct State {
     autocommit: bool,
     transaction: TransactionStatus,
     closed: bool,
-    keeps_plans: bool,
     /// Why the transaction may not be ended, or another begun, by whoever has this connection.
     hold: Option<&'static str>,
 }
@@ -292,20 +291,22 @@ impl Connection {
     /// Runs a typed call's statement.
     pub(crate) async fn run(&self, op: &'static str, sql: &'static str, params: &[Param]) -> Result<Vec<Row>> {
         let (session, begun) = self.enter(op).await?;
-        let bound = bind(params);
-        let result = self
-            .answer(
-                &session,
-                Abandoned::Cancel,
-                prepared::query(&session, sql, &bound, || self.transaction_status() == TransactionStatus::Idle),
-            )
-            .await;
-        self.leave(op, begun, result.map_err(|e| Error::from_driver(op, e))).await
+        let (rows, end) = self.query(&session, sql, params, Worth::Later).await;
+        self.leave(op, begun, end.map(|()| rows).map_err(|e| Error::from_driver(op, e))).await
     }
 
-    /// Has `run_one` keep the plans of its statements. Not for where a pooler shares sessions out.
-    pub(crate) fn keep_plans(&self) {
-        self.state(|s| s.keeps_plans = true);
+    async fn query(
+        &self,
+        session: &Arc<Session>,
+        sql: &'static str,
+        params: &[Param],
+        worth: Worth,
+    ) -> (Vec<Row>, Result<(), tokio_postgres::Error>) {
+        let (bound, mut rows) = (bind(params), Vec::new());
+        let is_alone = || self.transaction_status() == TransactionStatus::Idle;
+        let query = prepared::query(session, sql, &bound, worth, is_alone, &mut rows);
+        let end = self.answer(session, Abandoned::Cancel, query).await;
+        (rows, end)
     }
 
     /// Runs a typed call's statement and hands each row on as it comes.
@@ -343,30 +344,11 @@ impl Connection {
     ) -> Result<(Option<Row>, Result<()>)> {
         params.iter().try_for_each(|p| p.check(op))?;
         let (session, begun) = self.enter(op).await?;
-        let (mut row, mut sent) = (None, false);
-        let keeps_plans = self.state(|s| s.keeps_plans);
-        let run = async {
-            let bound = bind(params);
-            let stream = if keeps_plans {
-                let types: Vec<Type> = bound.iter().map(|(_, t)| t.clone()).collect();
-                let statement = session.prepared(sql, &types).await?;
-                sent = true;
-                session.client.query_raw(&statement, bound.into_iter().map(|(param, _)| param)).await?
-            } else {
-                sent = true;
-                session.client.query_typed_raw(sql, bound).await?
-            };
-            let mut stream = std::pin::pin!(stream);
-            while let Some(next) = stream.as_mut().try_next().await? {
-                row = Some(next);
-            }
-            Ok(())
-        };
-        let end = self.answer(&session, Abandoned::Cancel, run).await;
+        let (mut rows, end) = self.query(&session, sql, params, Worth::AtOnce).await;
         let end = self.leave(op, begun, end.map_err(|e| Error::from_driver(op, e))).await;
-        match end {
-            Err(error) if row.is_none() && error.server().is_none() && (!sent || session.dismissed()) => Err(error),
-            end => Ok((row, end)),
+        match (rows.pop(), end) {
+            (None, Err(error)) if error.server().is_none() && session.dismissed() => Err(error),
+            (row, end) => Ok((row, end)),
         }
     }
 
@@ -504,7 +486,7 @@ impl Connection {
 
 impl State {
     fn new(autocommit: bool) -> State {
-        State { autocommit, transaction: TransactionStatus::Idle, closed: false, keeps_plans: false, hold: None }
+        State { autocommit, transaction: TransactionStatus::Idle, closed: false, hold: None }
     }
 }
 

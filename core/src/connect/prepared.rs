@@ -3,16 +3,25 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use futures_util::TryStreamExt;
 use futures_util::future::join;
 use tokio_postgres::error::SqlState;
-use tokio_postgres::types::{ToSql, Type};
-use tokio_postgres::{Client, Error, Row, Statement};
+use tokio_postgres::types::Type;
+use tokio_postgres::{Client, Error, Row, RowStream, Statement};
 
 use super::session::Session;
-use crate::value::{self, TextParam};
+use crate::value::TextParam;
 
 /// Before so many uses it would cost more than it spares.
 const USES_MIN: u32 = 5;
+
+/// From which use on a statement is worth a plan.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Worth {
+    Later,
+    /// Of what is certain to be run over and over.
+    AtOnce,
+}
 
 /// What a session has of each text. Of our own texts alone, which are few: they are told apart by where they stand.
 #[derive(Default)]
@@ -40,34 +49,55 @@ enum Plan {
     Ready(Statement),
 }
 
-/// Runs a statement with the plan that the server has kept, if it has. `is_alone`: no transaction is open.
+/// Runs a statement with the plan that the server has kept, if it has. `is_alone`: no transaction is open. The rows
+/// that came before an error are in `rows` as well.
 pub(super) async fn query(
     session: &Session,
     sql: &'static str,
     bound: &[(TextParam<'_>, Type)],
+    worth: Worth,
     is_alone: impl FnOnce() -> bool,
-) -> Result<Vec<Row>, Error> {
-    let arguments = value::refs(bound);
-    let plain = session.client.query_typed(sql, &arguments);
-    match session.plans.look(sql) {
-        Plan::Plain => plain.await,
+    rows: &mut Vec<Row>,
+) -> Result<(), Error> {
+    match session.plans.look(sql, worth) {
+        Plan::Plain => plain(session, sql, bound, rows).await,
         Plan::Make => {
             let types = bound.iter().map(|(_, kind)| kind.clone()).collect();
+            let make = session.plans.make(&session.client, session.backend, sql, types);
             // The statement first: who has the plan made must not be overtaken by those that come after.
-            join(plain, session.plans.make(&session.client, session.backend, sql, types)).await.0
+            join(plain(session, sql, bound, rows), make).await.0
         }
         Plan::Ready(statement) => {
-            let params: Vec<&(dyn ToSql + Sync)> = bound.iter().map(|(param, _)| param as _).collect();
-            match session.client.query(&statement, &params).await {
+            let params = bound.iter().map(|(param, _)| param);
+            match gather(session.client.query_raw(&statement, params).await, rows).await {
                 Err(error) if is_forgotten(&error) => {
                     session.plans.forget();
+                    rows.clear();
                     // An open transaction went with it.
-                    if is_alone() { plain.await } else { Err(error) }
+                    if is_alone() { plain(session, sql, bound, rows).await } else { Err(error) }
                 }
                 result => result,
             }
         }
     }
+}
+
+async fn plain(
+    session: &Session,
+    sql: &'static str,
+    bound: &[(TextParam<'_>, Type)],
+    rows: &mut Vec<Row>,
+) -> Result<(), Error> {
+    let params = bound.iter().map(|(param, kind)| (param, kind.clone()));
+    gather(session.client.query_typed_raw(sql, params).await, rows).await
+}
+
+async fn gather(stream: Result<RowStream, Error>, rows: &mut Vec<Row>) -> Result<(), Error> {
+    let mut stream = std::pin::pin!(stream?);
+    while let Some(row) = stream.as_mut().try_next().await? {
+        rows.push(row);
+    }
+    Ok(())
 }
 
 impl Prepared {
@@ -88,7 +118,7 @@ impl Prepared {
         self.state().statements.clear();
     }
 
-    fn look(&self, sql: &'static str) -> Plan {
+    fn look(&self, sql: &'static str, worth: Worth) -> Plan {
         let mut state = self.state();
         if state.is_kept == Some(false) {
             return Plan::Plain;
@@ -97,7 +127,7 @@ impl Prepared {
         match entry {
             Entry::Ready(statement) => Plan::Ready(statement.clone()),
             Entry::Making => Plan::Plain,
-            Entry::Used(times) if *times < USES_MIN => {
+            Entry::Used(times) if worth == Worth::Later && *times < USES_MIN => {
                 *times += 1;
                 Plan::Plain
             }

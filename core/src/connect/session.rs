@@ -1,14 +1,13 @@
 //! One socket: the driver's task, its notifications, and the reason of its end.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{Mutex as AsyncMutex, Notify};
+use tokio::sync::Notify;
 use tokio::task::JoinSet;
-use tokio_postgres::types::Type;
-use tokio_postgres::{AsyncMessage, Statement};
+use tokio_postgres::AsyncMessage;
 
 use super::Settings;
 use super::dial::{Link, Route, dial};
@@ -39,9 +38,7 @@ pub(super) struct Session {
     /// The process id that the server gave at the login.
     pub backend: i32,
     pub pipeline: Pipeline,
-    /// Statements of the core's own that keep their plans.
-    prepared: AsyncMutex<HashMap<&'static str, Statement>>,
-    /// What is called often keeps its plan as well, where it may.
+    /// What is called often keeps its plan, where it may.
     pub plans: Prepared,
     route: Route,
     events: Arc<Events>,
@@ -89,19 +86,8 @@ impl Session {
         events.note_time_zone(&driver);
         let wheel = Wheel::new(driver, events.clone(), line);
         runtime.spawn(wheel.clone().keep());
-        let (pipeline, prepared, plans) = (Pipeline::default(), AsyncMutex::default(), Prepared::default());
-        Ok(Session { client, backend, pipeline, prepared, plans, route, events, wheel })
-    }
-
-    /// The statement, which keeps its plan for as long as the session lives.
-    pub async fn prepared(&self, sql: &'static str, types: &[Type]) -> Result<Statement, tokio_postgres::Error> {
-        let mut prepared = self.prepared.lock().await;
-        if let Some(statement) = prepared.get(sql) {
-            return Ok(statement.clone());
-        }
-        let statement = self.client.prepare_typed(sql, types).await?;
-        prepared.insert(sql, statement.clone());
-        Ok(statement)
+        let (pipeline, plans) = (Pipeline::default(), Prepared::default());
+        Ok(Session { client, backend, pipeline, plans, route, events, wheel })
     }
 
     /// Asks the server to end the statement that runs now; done once the server has taken notice.

@@ -275,9 +275,6 @@ impl Worker {
             return Ok(client.clone());
         }
         let connection = Connection::open(self.settings.clone()).await?;
-        if !connection.is_pooled().await? {
-            connection.keep_plans();
-        }
         Ok(self.client.insert(Client::over(connection)).clone())
     }
 
