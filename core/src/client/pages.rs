@@ -43,6 +43,11 @@ pub(crate) struct RawAhead {
 }
 
 impl RawAhead {
+    #[cfg(test)]
+    pub(crate) fn empty() -> RawAhead {
+        RawAhead { rows: Rows::Text(vec![]), last: None, is_last: false }
+    }
+
     /// How many messages, and what they take.
     pub(crate) fn size(&self) -> (usize, usize) {
         (self.rows.len(), self.rows.bytes())
