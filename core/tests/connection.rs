@@ -411,25 +411,45 @@ fn contains(bytes: &[u8], word: &str) -> bool {
     bytes.windows(word.len()).any(|window| window == word.as_bytes())
 }
 
+/// A connection by way of `holding_back_begin`.
+async fn with_begin_held_back(word: &'static str) -> pgque::Result<(Connection, Arc<AtomicBool>)> {
+    let direct = Connection::open(settings()).await?;
+    let result = direct.execute("select host(inet_server_addr()), inet_server_port()", &[]).await?;
+    let (Value::Text(host), Value::Int(port)) = (&result.rows[0][0], &result.rows[0][1]) else {
+        panic!("the tests' server is reached by TCP");
+    };
+    let server = SocketAddr::new(host.parse().expect("an address"), u16::try_from(*port).expect("a port"));
+    let (port, in_time) = holding_back_begin(server, word);
+    let dsn = std::env::var("PGQUE_TEST_DSN").expect("it was set before");
+    let between = if dsn.contains('?') { '&' } else { '?' };
+    let dsn = format!("{dsn}{between}host=127.0.0.1&port={port}&sslmode=disable");
+    Ok((Connection::open(Settings::parse(&dsn)?.autocommit(false)).await?, in_time))
+}
+
 #[test]
 fn begin_travels_with_the_first_statement() {
     run(async {
-        let direct = Connection::open(settings()).await?;
-        let result = direct.execute("select host(inet_server_addr()), inet_server_port()", &[]).await?;
-        let (Value::Text(host), Value::Int(port)) = (&result.rows[0][0], &result.rows[0][1]) else {
-            panic!("the tests' server is reached by TCP");
-        };
-        let server = SocketAddr::new(host.parse().expect("an address"), u16::try_from(*port).expect("a port"));
-        let (port, in_time) = holding_back_begin(server, "42 as word");
-        let dsn = std::env::var("PGQUE_TEST_DSN").expect("it was set before");
-        let between = if dsn.contains('?') { '&' } else { '?' };
-        let dsn = format!("{dsn}{between}host=127.0.0.1&port={port}&sslmode=disable");
-        let connection = Connection::open(Settings::parse(&dsn)?.autocommit(false)).await?;
+        let (connection, in_time) = with_begin_held_back("42 as word").await?;
         assert_eq!(number(&connection, "select 42 as word").await?, 42);
         assert!(in_time.load(Ordering::SeqCst), "BEGIN was answered before the statement was sent");
         assert_eq!(connection.transaction_status(), TransactionStatus::Active);
         connection.commit().await
     });
+}
+
+#[test]
+fn what_a_thread_sends_does_not_wait_for_the_answer_to_another() {
+    let (connection, in_time) =
+        pgque::runtime::wait(with_begin_held_back("42 as word")).expect("it connects by way of the relay");
+    thread::scope(|scope| {
+        scope.spawn(|| pgque::runtime::wait(connection.begin()).expect("it begins"));
+        while connection.transaction_status() == TransactionStatus::Idle {
+            thread::sleep(Duration::from_millis(1));
+        }
+        let answer = pgque::runtime::wait(number(&connection, "select 42 as word")).expect("it is answered");
+        assert_eq!(answer, 42);
+    });
+    assert!(in_time.load(Ordering::SeqCst), "it was sent when the other thread had its answer");
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! Connections: settings, the socket, transactions, notifications. The only place that opens a socket.
 
 mod connection;
+#[cfg_attr(not(target_os = "linux"), path = "crew_portable.rs")]
+mod crew;
 mod dial;
 mod login;
 mod prepared;

@@ -118,6 +118,11 @@ impl Session {
         self.wheel.quietly(look)
     }
 
+    /// Has what was sent so, and nobody went on with, go out.
+    pub fn stir(&self) {
+        self.wheel.pass_on();
+    }
+
     /// Why the connection ended, or `None` while it lives.
     pub fn closed_reason(&self) -> Option<String> {
         let reason = self.events.closed.lock().unwrap_or_else(PoisonError::into_inner).clone();

@@ -164,6 +164,8 @@ async fn end(
     // What another caller has sent behind it must not be hit: then it ends by itself.
     let asks = abandoned == Abandoned::Cancel && session.pipeline.is_last(ticket);
     let gate = Some(gate).filter(|_| asks);
+    // A BEGIN may have been left behind before the statement that it was to travel with.
+    session.stir();
     // Answered after all that was sent before it; fails if the transaction has.
     let mut marker = std::pin::pin!(session.client.batch_execute("select"));
     // Sent now, before anybody else sends.

@@ -43,12 +43,25 @@ impl Line {
 
     /// Whether it is worth a look: a thread that reads by itself looks only when it has seen something, and once.
     fn may_read(&self) -> bool {
-        !self.is_led() || self.readable.load(Ordering::SeqCst)
+        !self.is_led() || self.is_readable()
+    }
+
+    /// Whether there is something to read that was not read yet.
+    pub fn is_readable(&self) -> bool {
+        self.readable.load(Ordering::SeqCst)
     }
 
     /// Notes that there is something to read, or that all of it was read.
     pub fn set_readable(&self, readable: bool) {
         self.readable.store(readable, Ordering::SeqCst);
+    }
+
+    /// Shuts the gate if it is open: a thread reads by itself. It looks whether there is something before it sleeps.
+    pub fn lead(&self) {
+        if !self.is_led() {
+            self.set_readable(false);
+            self.set_led(true);
+        }
     }
 
     /// Shuts or opens the gate. Whoever may read must be kept from it meanwhile.
