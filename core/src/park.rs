@@ -150,10 +150,9 @@ mod parker {
     }
 
     impl Parker {
-        /// This thread's.
-        pub(crate) fn of_this_thread() -> Result<Arc<Parker>> {
+        /// This thread's, in the process of that id.
+        pub(crate) fn of_this_thread(pid: u32) -> Result<Arc<Parker>> {
             PARKER.with_borrow_mut(|slot| {
-                let pid = std::process::id();
                 if let Some(parker) = slot.as_ref().filter(|parker| parker.pid == pid) {
                     return Ok(parker.clone());
                 }
@@ -244,8 +243,8 @@ mod parker {
     pub(crate) struct Parker(Thread);
 
     impl Parker {
-        /// This thread's.
-        pub(crate) fn of_this_thread() -> Result<Arc<Parker>> {
+        /// This thread's, in the process of that id.
+        pub(crate) fn of_this_thread(_: u32) -> Result<Arc<Parker>> {
             Ok(Arc::new(Parker(thread::current())))
         }
 

@@ -50,7 +50,10 @@ struct Generation {
 
 /// The runtime of this process. A forked child gets one of its own: the parent's threads are not there.
 pub fn handle() -> Result<Handle> {
-    let pid = std::process::id();
+    handle_of(std::process::id())
+}
+
+fn handle_of(pid: u32) -> Result<Handle> {
     let mut generation = &RUNTIMES;
     loop {
         match generation.owned.get() {
@@ -95,9 +98,10 @@ pub fn wait<T>(future: impl Future<Output = Result<T>>) -> Result<T> {
         let message = "a blocking call was made from inside another call's callback, or from an async task";
         return Err(Error::new(Kind::Conflict, "wait", message));
     }
-    let handle = handle()?;
+    let pid = std::process::id();
+    let handle = handle_of(pid)?;
     let interrupt = INTERRUPT.get();
-    let parker = Parker::of_this_thread()?;
+    let parker = Parker::of_this_thread(pid)?;
     let waker = Waker::from(parker.clone());
     let mut future = Box::pin(future);
     loop {

@@ -124,14 +124,14 @@ impl Connection {
     }
 
     fn check_hold(&self, op: &'static str) -> Result<()> {
-        self.state(|s| s.hold).map_or(Ok(()), |message| Err(Error::new(Kind::Conflict, op, message)))
+        self.own_state(|s| s.hold).map_or(Ok(()), |message| Err(Error::new(Kind::Conflict, op, message)))
     }
 
     /// Opens a transaction, also when autocommit is on. Fails with `conflict` inside one.
     pub async fn begin(&self) -> Result<()> {
-        self.check_hold("begin")?;
         let mut slot = self.slot("begin").await?;
-        if self.transaction_status() != TransactionStatus::Idle {
+        self.check_hold("begin")?;
+        if self.own_state(|s| s.transaction) != TransactionStatus::Idle {
             return Err(Error::new(Kind::Conflict, "begin", "a transaction is already open"));
         }
         let session = self.live(&mut slot, "begin").await?;
@@ -156,9 +156,9 @@ impl Connection {
 
     /// Ends the open transaction. The lock keeps other callers' statements out until it has ended.
     async fn end(&self, op: &'static str, sql: &str) -> Result<()> {
-        self.check_hold(op)?;
         let mut slot = self.slot(op).await?;
-        if self.transaction_status() == TransactionStatus::Idle {
+        self.check_hold(op)?;
+        if self.own_state(|s| s.transaction) == TransactionStatus::Idle {
             return self.live(&mut slot, op).await.map(drop);
         }
         let session = self.live(&mut slot, op).await;
@@ -356,7 +356,7 @@ impl Connection {
     async fn enter(&self, op: &'static str) -> Result<(Arc<Session>, Option<Begun>)> {
         let mut slot = self.slot(op).await?;
         let session = self.live(&mut slot, op).await?;
-        let State { autocommit, transaction, .. } = self.state(|s| *s);
+        let State { autocommit, transaction, .. } = self.own_state(|s| *s);
         let begun = match !autocommit && transaction == TransactionStatus::Idle {
             true => Some(self.send_begin(&session).await),
             false => None,
@@ -426,7 +426,7 @@ impl Connection {
     }
 
     fn fail(&self) {
-        self.state(|s| {
+        self.own_state(|s| {
             if s.transaction == TransactionStatus::Active {
                 s.transaction = TransactionStatus::Failed;
             }
@@ -447,7 +447,7 @@ impl Connection {
                 Some(reason) => reason,
             },
         };
-        let State { autocommit, transaction, .. } = self.state(|s| *s);
+        let State { autocommit, transaction, .. } = self.own_state(|s| *s);
         if !self.0.settings.reconnect || !autocommit || transaction != TransactionStatus::Idle {
             return Err(Error::new(Kind::Connection, op, reason));
         }
@@ -472,7 +472,7 @@ impl Connection {
     }
 
     fn set(&self, transaction: TransactionStatus) {
-        self.state(|s| s.transaction = transaction);
+        self.own_state(|s| s.transaction = transaction);
     }
 
     /// In a forked child a copy that nobody sees: of the parent's transaction the child knows nothing.
@@ -480,6 +480,11 @@ impl Connection {
         if self.0.owner.is_other() {
             return f(&mut State::new(self.0.settings.autocommit));
         }
+        self.own_state(f)
+    }
+
+    /// For who has asked already whose the connection is, as whoever has had the slot.
+    fn own_state<T>(&self, f: impl FnOnce(&mut State) -> T) -> T {
         f(&mut self.0.state.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }

@@ -35,6 +35,8 @@ pub struct Notification {
 
 pub(super) struct Session {
     pub client: tokio_postgres::Client,
+    /// The process that opened it.
+    pub pid: u32,
     /// The process id that the server gave at the login.
     pub backend: i32,
     pub pipeline: Pipeline,
@@ -87,7 +89,7 @@ impl Session {
         let wheel = Wheel::new(driver, events.clone(), line);
         runtime.spawn(wheel.clone().keep());
         let (pipeline, plans) = (Pipeline::default(), Prepared::default());
-        Ok(Session { client, backend, pipeline, plans, route, events, wheel })
+        Ok(Session { client, pid: std::process::id(), backend, pipeline, plans, route, events, wheel })
     }
 
     /// Asks the server to end the statement that runs now; done once the server has taken notice.

@@ -49,7 +49,6 @@ pub(super) struct Running {
     session: Arc<Session>,
     ticket: u64,
     abandoned: Abandoned,
-    pid: u32,
     /// Told if the statement took the open transaction with it.
     failed: Option<Box<dyn FnOnce() + Send>>,
 }
@@ -67,7 +66,7 @@ impl Running {
         in_flight.next += 1;
         in_flight.tickets.insert(ticket);
         let failed: Option<Box<dyn FnOnce() + Send>> = Some(Box::new(failed));
-        Running { session: session.clone(), ticket, abandoned, pid: std::process::id(), failed }
+        Running { session: session.clone(), ticket, abandoned, failed }
     }
 
     pub(super) fn done(mut self) {
@@ -79,7 +78,7 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         // In a forked child the session, and the runtime it lives on, are the parent's.
-        let Some(failed) = self.failed.take().filter(|_| self.pid == std::process::id()) else { return };
+        let Some(failed) = self.failed.take().filter(|_| self.session.pid == std::process::id()) else { return };
         let (session, ticket, abandoned) = (self.session.clone(), self.ticket, self.abandoned);
         // Taken here if it is free, so that the caller's next statement comes after.
         let gate = session.pipeline.gate.clone().try_lock_owned().ok();
