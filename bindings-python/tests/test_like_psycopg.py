@@ -119,6 +119,28 @@ def test_row_factories_of_a_programs_own(client):
     assert client.conn.cursor(row_factory=pairs).execute("select 1 as a").fetchone() == [("a", 1)]
 
 
+def test_an_empty_result_tells_its_columns(client, psycopg_conn):
+    """Programs build tables of a result by its description, whatever it holds."""
+    psycopg_conn.autocommit = True
+    found = []
+    for conn in (client.conn, psycopg_conn):
+        conn.execute("create temp table none (n int, name text)")
+        for query in (
+            "select n, name as called from none where n = %s",
+            "delete from none where n = %s returning n",
+            "update none set n = 1 where n = %s",
+        ):
+            for _ in range(2):
+                cursor = conn.execute(query, [5])
+                names = [column.name for column in cursor.description or []]
+                found.append((names, cursor.rowcount, bool(cursor.description)))
+            with conn.transaction():
+                found.append([c.name for c in conn.execute(query, [5]).description or []])
+        cursor = conn.cursor(row_factory=dict_row).execute("select n from none")
+        found.append((cursor.fetchall(), cursor.fetchone()))
+    assert found[: len(found) // 2] == found[len(found) // 2 :]
+
+
 def test_transactions_are_psycopgs(client, psycopg_conn):
     psycopg_conn.autocommit = True
     found = []

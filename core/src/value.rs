@@ -39,7 +39,8 @@ pub enum Value {
 /// The answer to a statement.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ResultSet {
-    /// Column names in order; empty for a statement without a result, and where the driver tells none: without a row.
+    /// Column names in order, also of a result without a row; empty for a statement without a result, and for a result
+    /// without a row behind a pooler in autocommit.
     pub columns: Vec<String>,
     pub rows: Vec<Vec<Value>>,
     /// Rows returned or changed; `None` where the statement counts none.

@@ -11,13 +11,14 @@ use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
 use super::prepared::{self, Worth};
+use super::raw::{self, check_copy};
 use super::session::{Notification, Pulse, Session};
 use super::settings::Settings;
 use super::statement::{Abandoned, Begun, Running};
 use crate::error::{Error, Kind, Result};
 use crate::executor::{BoxFuture, Param, ParamValue, check_nul};
 use crate::process::Owner;
-use crate::value::{self, ResultSet, TextParam};
+use crate::value::{ResultSet, TextParam};
 
 /// What a primary says that has become a standby.
 const READ_ONLY: &str = "25006";
@@ -185,8 +186,9 @@ impl Connection {
         check_copy("execute", sql)?;
         params.iter().try_for_each(|p| p.check("execute"))?;
         let (session, begun) = self.enter("execute").await?;
+        let is_alone = self.own_state(|s| s.transaction) == TransactionStatus::Idle;
         let bound = bind(&params);
-        let result = self.answer(&session, Abandoned::Cancel, value::run(&session.client, sql, &bound)).await;
+        let result = self.answer(&session, Abandoned::Cancel, raw::run(&session, sql, &bound, is_alone)).await;
         self.leave("execute", begun, result).await
     }
 
@@ -516,54 +518,10 @@ fn bind(params: &[Param]) -> Vec<(TextParam<'_>, Type)> {
     params.iter().map(|p| (TextParam(&p.value), bind_one(p))).collect()
 }
 
-/// COPY from or to the client is a conversation of its own, in the midst of which the session would be stuck.
-fn check_copy(op: &'static str, sql: &str) -> Result<()> {
-    let is_copy = |statement: &str| {
-        let mut words = statement.split(|c: char| !c.is_alphanumeric() && c != '_').filter(|word| !word.is_empty());
-        words.next().is_some_and(|word| word.eq_ignore_ascii_case("copy"))
-            && words.any(|word| word.eq_ignore_ascii_case("stdin") || word.eq_ignore_ascii_case("stdout"))
-    };
-    match sql.split(';').map(without_comments).any(is_copy) {
-        true => {
-            let message = "COPY from stdin or to stdout is not possible here; use psql's \\copy, or insert and select";
-            Err(Error::invalid(op, message))
-        }
-        false => Ok(()),
-    }
-}
-
-/// The statement without the comments before it.
-fn without_comments(statement: &str) -> &str {
-    let mut rest = statement.trim_start();
-    loop {
-        let end = match rest.get(..2) {
-            Some("--") => rest.split_once('\n'),
-            Some("/*") => rest.split_once("*/"),
-            _ => return rest,
-        };
-        rest = end.map_or("", |(_, rest)| rest.trim_start());
-    }
-}
-
 fn closed(op: &'static str) -> Error {
     Error::new(Kind::Closed, op, "the connection is closed; connect again")
 }
 
 fn listen_sql(channel: &str) -> String {
     format!("listen \"{}\"", channel.replace('"', "\"\""))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn copy_through_the_client_is_known() {
-        for sql in ["copy t from stdin", "-- a\n /* b */ COPY t TO STDOUT", "select 1; copy (select 1) to stdout"] {
-            check_copy("execute", sql).unwrap_err();
-        }
-        for sql in ["copy t from '/tmp/file'", "select 'copy t from stdin'", "insert into copy values (1)", "--", ""] {
-            check_copy("execute", sql).unwrap();
-        }
-    }
 }

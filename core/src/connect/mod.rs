@@ -6,6 +6,7 @@ mod crew;
 mod dial;
 mod login;
 mod prepared;
+mod raw;
 mod role;
 mod session;
 mod settings;

@@ -139,7 +139,7 @@ impl Prepared {
     }
 
     /// Whether the session is the server's own. A pooler gives a process id of its own making.
-    async fn is_kept(&self, client: &Client, backend: i32) -> bool {
+    pub(super) async fn is_kept(&self, client: &Client, backend: i32) -> bool {
         if let Some(known) = self.state().is_kept {
             return known;
         }

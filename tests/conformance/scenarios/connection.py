@@ -3,6 +3,7 @@
 import threading
 from functools import partial
 
+from driver import POOLER
 from harness import Env, equal, refused, scenario, within
 from psycopg import conninfo
 
@@ -67,12 +68,46 @@ def execute_takes_parameters_and_counts_rows(env: Env) -> None:
     equal(result["rows"], [["1", "it's"], ["2", None], ["3", "it's"]], "rows")
     equal(result["rows_affected"], 3, "rows of a select")
     equal(client.execute(sql="select 1 where false")["rows"], [], "an empty result")
+    equal(
+        client.execute(sql="create table u ()")["columns"],
+        [],
+        "columns of a statement that gives none",
+    )
     refused(
         lambda: client.execute(sql="select $1::integer", params=["many"]),
         "invalid_input",
         op="execute",
         sqlstate="22P02",
     )
+
+
+@scenario
+def a_result_without_a_row_has_its_columns(env: Env) -> None:
+    """A query that finds nothing tells its columns, in a transaction and outside of it, and does its work once."""
+    client = env.client()
+    client.execute(sql="create table t (id integer, name text)")
+
+    def check() -> None:
+        for sql in (
+            "select id, name from t where id = $1",
+            "(select id, name from t where id = $1)",
+            "delete from t where id = $1 returning id, name",
+            "-- a comment\nwith gone as (delete from t where id = $1 returning *) select * from gone",
+        ):
+            result = client.execute(sql=sql, params=["1"])
+            equal((result["columns"], result["rows"]), (["id", "name"], []), sql)
+        sql = "update t set name = null where id = $1"
+        equal(client.execute(sql=sql, params=["1"])["columns"], [], sql)
+
+    client.begin()
+    check()
+    client.commit()
+    client.execute(sql="create sequence s")
+    client.execute(sql="select 1 where nextval('s') < 0")
+    equal(client.execute(sql="select last_value from s")["rows"], [["1"]], "how often it ran")
+    # A pooler's next transaction may meet another session, which cannot be asked.
+    if not POOLER:
+        check()
 
 
 @scenario
