@@ -198,7 +198,7 @@ impl Operations {
             async move {
                 let messages = messages.await?;
                 let known = match own {
-                    Some(own) if !messages.is_empty() => own.time_zone().await.unwrap_or_default(),
+                    Some(own) if !messages.is_empty() => own.time_zone().unwrap_or_default(),
                     _ => String::new(),
                 };
                 Ok((messages, known))

@@ -61,18 +61,6 @@ impl Connection {
         let link = Link { core, lent: false, face: Face::Blocking };
         Ok(PyClassInitializer::from(link).add_subclass(Connection))
     }
-
-    /// The setting TimeZone of the session.
-    #[getter]
-    fn time_zone(slf: &Bound<'_, Self>) -> PyResult<String> {
-        wait(slf.py(), slf.as_super().get().core.time_zone())
-    }
-
-    /// The process id of the server process that serves the session.
-    #[getter]
-    fn backend_pid(slf: &Bound<'_, Self>) -> PyResult<i32> {
-        wait(slf.py(), slf.as_super().get().core.backend_pid())
-    }
 }
 
 #[pymethods]
@@ -106,7 +94,7 @@ impl Link {
         let run = async move {
             let result = core.execute(&sql, &params).await?;
             // The statement has succeeded, whatever has become of the connection since.
-            Ok((result, core.time_zone().await.unwrap_or_default()))
+            Ok((result, core.time_zone().unwrap_or_default()))
         };
         self.face.call(py, run, move |py, (result, zone)| {
             let how = How { json_loads: json_loads.bind(py), zone: &crate::value::zone(py, &zone)? };
@@ -115,34 +103,42 @@ impl Link {
         })
     }
 
+    /// Open a transaction, also in autocommit.
     fn begin<'py>(&self, py: Python<'py>) -> Answer<'py> {
         self.call(py, |core| async move { core.begin().await })
     }
 
+    /// Commit the open transaction; without one nothing happens. One that has failed is rolled back, with an error.
     fn commit<'py>(&self, py: Python<'py>) -> Answer<'py> {
         self.call(py, |core| async move { core.commit().await })
     }
 
+    /// Roll the open transaction back; without one nothing happens.
     fn rollback<'py>(&self, py: Python<'py>) -> Answer<'py> {
         self.call(py, |core| async move { core.rollback().await })
     }
 
+    /// Mark a point in the open transaction; an inner one hides the outer one until it is released.
     fn savepoint<'py>(&self, py: Python<'py>) -> Answer<'py> {
         self.call(py, |core| async move { core.savepoint().await })
     }
 
+    /// Forget the innermost savepoint and keep what was done since.
     fn release_savepoint<'py>(&self, py: Python<'py>) -> Answer<'py> {
         self.call(py, |core| async move { core.release_savepoint().await })
     }
 
+    /// Undo what was done since the innermost savepoint and forget it.
     fn rollback_to_savepoint<'py>(&self, py: Python<'py>) -> Answer<'py> {
         self.call(py, |core| async move { core.rollback_to_savepoint().await })
     }
 
+    /// Have notifications of a channel, from the commit on.
     fn listen<'py>(&self, py: Python<'py>, channel: String) -> Answer<'py> {
         self.call(py, |core| async move { core.listen(&channel).await })
     }
 
+    /// Have a channel's notifications no more.
     fn unlisten<'py>(&self, py: Python<'py>, channel: String) -> Answer<'py> {
         self.call(py, |core| async move { core.unlisten(&channel).await })
     }
@@ -163,7 +159,8 @@ impl Link {
         self.call(py, |core| async move { core.cancel().await })
     }
 
-    /// Not where a consumer has lent its connection to a handler.
+    /// Close the connection; what was not committed is lost. Twice is fine. Refused for the connection of a consumer's
+    /// transaction, which a handler is only lent.
     fn close<'py>(&self, py: Python<'py>) -> Answer<'py> {
         if self.lent {
             let message = "the connection is the consumer's, which goes on using it; just return";
@@ -175,11 +172,13 @@ impl Link {
         })
     }
 
+    /// Whether it was closed or lost, or belongs to the process before a fork.
     #[getter]
     fn closed(&self, py: Python<'_>) -> bool {
         py.detach(|| self.core.is_closed())
     }
 
+    /// Whether each statement is a transaction of its own unless one is open; may be set while none is.
     #[getter]
     fn autocommit(&self, py: Python<'_>) -> bool {
         py.detach(|| self.core.autocommit())
@@ -188,6 +187,18 @@ impl Link {
     #[setter]
     fn set_autocommit(&self, py: Python<'_>, on: bool) -> PyResult<()> {
         py.detach(|| self.core.set_autocommit(on)).map_err(to_py)
+    }
+
+    /// The setting TimeZone of the session.
+    #[getter]
+    fn time_zone(&self, py: Python<'_>) -> PyResult<String> {
+        py.detach(|| self.core.time_zone()).map_err(to_py)
+    }
+
+    /// The process id of the server process that serves the session.
+    #[getter]
+    fn backend_pid(&self, py: Python<'_>) -> PyResult<i32> {
+        py.detach(|| self.core.backend_pid()).map_err(to_py)
     }
 
     /// `idle`, `active`, or `failed`, when only a rollback is left.

@@ -1,4 +1,26 @@
-"""PgQue: an event log and queue inside PostgreSQL."""
+"""PgQue: an event log and queue inside PostgreSQL.
+
+Send, in the transaction of a connection of yours, or on one that the client opens::
+
+    pgque.PgqueClient(conn).send("orders", {"id": 42}, type="order.created")
+
+    with pgque.connect(dsn, autocommit=True) as client:
+        client.send("orders", {"id": 42}, type="order.created")
+
+Handle; what raises is retried, and delivery is at least once::
+
+    consumer = pgque.Consumer(dsn, queue="orders", name="mailer")
+
+    @consumer.on("order.created")
+    def mail(message):
+        print(message.json())
+
+    consumer.start()
+
+``PgqueClient`` has the calls, ``Consumer`` the loop that handles, ``Producer`` a sender for many
+threads, and ``Ticker`` keeps the engine going; each has its form for asyncio, ``AsyncPgqueClient``
+and so on. Every error is a ``PgqueError``. ``pgque.testing`` is for the tests of programs.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +64,7 @@ from .verdicts import Dead, Retry, Verdict, dead, retry
 
 if TYPE_CHECKING:
     from .async_client import AsyncPgqueClient, connect_async
-    from .async_connection import AsyncConnection, Result
+    from .async_connection import AsyncConnection, AsyncCursor, Result
     from .async_consumer import AsyncConsumer
     from .async_producer import AsyncProducer
     from .async_ticker import AsyncTicker
@@ -50,6 +72,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AsyncConnection",
     "AsyncConsumer",
+    "AsyncCursor",
     "AsyncPgqueClient",
     "AsyncProducer",
     "AsyncTicker",
@@ -99,6 +122,7 @@ __all__ = [
 _ASYNC = {
     "AsyncConnection": "async_connection",
     "AsyncConsumer": "async_consumer",
+    "AsyncCursor": "async_connection",
     "AsyncPgqueClient": "async_client",
     "AsyncProducer": "async_producer",
     "AsyncTicker": "async_ticker",

@@ -4,12 +4,25 @@ from __future__ import annotations
 
 import enum
 from datetime import tzinfo
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from ._zones import zone
 
-if TYPE_CHECKING:
-    from .connection import Connection
+
+class Native(Protocol):
+    """What both of our connections know by themselves."""
+
+    @property
+    def closed(self) -> bool: ...
+
+    @property
+    def transaction_status(self) -> str: ...
+
+    @property
+    def time_zone(self) -> str: ...
+
+    @property
+    def backend_pid(self) -> int: ...
 
 
 class TransactionStatus(enum.IntEnum):
@@ -30,13 +43,14 @@ _STATUS = {
 
 
 class ConnectionInfo:
-    """Facts about a connection; those that the server has to be asked for are asked for."""
+    """Facts about a connection, which the server need not be asked for."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Native) -> None:
         self._connection = connection
 
     @property
     def transaction_status(self) -> TransactionStatus:
+        """Where the connection stands."""
         if self._connection.closed:
             return TransactionStatus.UNKNOWN
         return _STATUS[self._connection.transaction_status]
@@ -48,6 +62,7 @@ class ConnectionInfo:
 
     @property
     def encoding(self) -> str:
+        """That of texts, which is always the same."""
         return "utf-8"
 
     @property

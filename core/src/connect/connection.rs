@@ -1,7 +1,7 @@
 //! A connection with transactions: what a typed call, a raw statement and a listener share.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -45,6 +45,8 @@ struct Shared {
     owner: Owner,
     /// `None` once closed by the caller.
     session: AsyncMutex<Option<Arc<Session>>>,
+    /// The same, for what is asked without waiting.
+    latest: Mutex<Weak<Session>>,
     state: Mutex<State>,
     /// What to LISTEN to again after a reconnect.
     channels: Mutex<BTreeSet<String>>,
@@ -61,12 +63,13 @@ struct State {
 
 impl Connection {
     pub async fn open(settings: Settings) -> Result<Connection> {
-        let session = Session::open(&settings).await?;
+        let session = Arc::new(Session::open(&settings).await?);
         let state = State::new(settings.autocommit);
         Ok(Connection(Arc::new(Shared {
             settings,
             owner: Owner::us("connection"),
-            session: AsyncMutex::new(Some(Arc::new(session))),
+            latest: Mutex::new(Arc::downgrade(&session)),
+            session: AsyncMutex::new(Some(session)),
             state: Mutex::new(state),
             channels: Mutex::default(),
         })))
@@ -276,13 +279,19 @@ impl Connection {
     }
 
     /// The id of the server process that serves the session, as it was told at the login.
-    pub async fn backend_pid(&self) -> Result<i32> {
-        Ok(self.session("backend_pid").await?.backend)
+    pub fn backend_pid(&self) -> Result<i32> {
+        Ok(self.latest("backend_pid")?.backend)
     }
 
     /// The session's setting TimeZone, as the server reports it: the zone in which its users expect their times.
-    pub async fn time_zone(&self) -> Result<String> {
-        Ok(self.session("time_zone").await?.time_zone())
+    pub fn time_zone(&self) -> Result<String> {
+        Ok(self.latest("time_zone")?.time_zone())
+    }
+
+    /// The session of the latest call, alive or not.
+    fn latest(&self, op: &'static str) -> Result<Arc<Session>> {
+        self.0.owner.check(op)?;
+        self.0.latest.lock().unwrap_or_else(PoisonError::into_inner).upgrade().ok_or_else(|| closed(op))
     }
 
     /// Asks the server to end the statement that runs now. The call that runs it fails with `timeout`.
@@ -459,6 +468,7 @@ impl Connection {
             listen.map_err(|e| Error::from_driver(op, e))?;
         }
         log::debug!(target: "pgque", "reconnected after: {reason}");
+        *self.0.latest.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(&session);
         *slot = Some(session.clone());
         Ok(session)
     }

@@ -412,7 +412,7 @@ impl Consumer {
         self.0.monitor.received(&messages);
         self.0.monitor.status(Status::Handling);
         // A connection that was lost meanwhile is noticed when the batch is finished.
-        let time_zone = client.own_connection("consumer")?.time_zone().await.unwrap_or_default();
+        let time_zone = client.own_connection("consumer")?.time_zone().unwrap_or_default();
         let transaction = self.0.options.transactional.then(|| client.clone());
         if transaction.is_none() {
             self.look_at_lag(work, &client).await;
