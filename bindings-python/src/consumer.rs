@@ -1,5 +1,7 @@
 //! The consumer's core, which `pgque.Consumer` pulls by the batch.
 
+use std::time::Duration;
+
 use pgque::runtime::time_limit;
 use pgque::{Call, ConsumerOptions, Interval, Next, Settings, UnknownHandlerPolicy};
 use pyo3::intern;
@@ -56,20 +58,16 @@ impl Consumer {
     /// The next batch, or None once `stop` was called, or when there was nothing for `limit` seconds.
     #[pyo3(signature = (limit=None))]
     fn next(&self, py: Python<'_>, limit: Option<f64>) -> PyResult<Option<Batch>> {
-        let limit = time_limit("next", "limit", limit.unwrap_or(f64::INFINITY)).map_err(to_py)?;
-        match wait(py, self.0.next(limit))? {
-            Next::Batch(batch) => Batch::new(py, self.0.clone(), batch).map(Some),
-            Next::Idle | Next::Stopped => Ok(None),
-        }
+        let limit = limit_of_next(limit)?;
+        found(py, self.0.clone(), wait(py, self.0.next(limit))?)
     }
 
-    /// The next batch, or None once `stop` was called.
-    fn next_async<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let core = self.0.clone();
-        let consumer = self.0.clone();
-        Face::Async.call(py, async move { core.next_batch().await }, |py, batch| {
-            plain(py, batch.map(|batch| Batch::new(py, consumer, batch)).transpose()?)
-        })
+    /// As `next`.
+    #[pyo3(signature = (limit=None))]
+    fn next_async<'py>(&self, py: Python<'py>, limit: Option<f64>) -> PyResult<Bound<'py, PyAny>> {
+        let limit = limit_of_next(limit)?;
+        let (core, consumer) = (self.0.clone(), self.0.clone());
+        Face::Async.call(py, async move { core.next(limit).await }, |py, next| plain(py, found(py, consumer, next)?))
     }
 
     /// Tell the server what was made of a batch.
@@ -139,6 +137,17 @@ impl Consumer {
         let kind = py.import(intern!(py, "pgque.types"))?.getattr(intern!(py, "Health"))?;
         let (status, alive, since) = (health.status.name(), health.is_alive(), timestamp(py, health.since)?);
         kind.call1((status, alive, since, health.last_error, last_error_at))
+    }
+}
+
+fn limit_of_next(limit: Option<f64>) -> PyResult<Option<Duration>> {
+    time_limit("next", "limit", limit.unwrap_or(f64::INFINITY)).map_err(to_py)
+}
+
+fn found(py: Python<'_>, consumer: pgque::Consumer, next: Next) -> PyResult<Option<Batch>> {
+    match next {
+        Next::Batch(batch) => Batch::new(py, consumer, batch).map(Some),
+        Next::Idle | Next::Stopped => Ok(None),
     }
 }
 

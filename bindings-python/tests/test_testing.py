@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
 import textwrap
@@ -90,6 +91,54 @@ def test_a_handler_of_batches(pgque_queue):
     pgque_queue.send_batch("t", [1, 2])
     assert pgque_queue.tick_and_drain(consumer) == 2
     assert seen == [1, 2]
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("options", [{"concurrency": 3}, {"transactional": True}], ids=str)
+async def test_coroutines_are_awaited_until_nothing_comes(pgque_queue, options):
+    first = pgque_queue.async_consumer("first", retry_after=0, **options)
+    second = pgque_queue.async_consumer("second")
+    seen = []
+
+    @first.on("*")
+    async def fail_once(message, *client):
+        await asyncio.sleep(0.01)
+        if message.retry_count is None:
+            raise ValueError("not yet")
+        seen.append(message.json())
+
+    @second.on_batch
+    async def handle(messages):
+        seen.extend(message.json() for message in messages)
+        return [True] * len(messages)
+
+    assert await pgque_queue.tick_and_drain_async(first, second) == 0
+    pgque_queue.send_batch("t", [1, 2])
+    # Other tasks have their turns meanwhile.
+    turns, draining = 0, asyncio.ensure_future(pgque_queue.tick_and_drain_async(first, second))
+    while not draining.done():
+        await asyncio.sleep(0)
+        turns += 1
+    assert await draining == 6
+    assert sorted(seen) == [1, 1, 2, 2]
+    assert turns > 10
+
+
+@pytest.mark.anyio
+async def test_coroutines_that_cannot_be_drained(pgque_queue, monkeypatch):
+    monkeypatch.setattr(testing, "ROUNDS_MAX", 3)
+    monkeypatch.setattr(testing, "TURN_SECONDS_MAX", 0.2)
+    consumer = pgque_queue.async_consumer("mailer")
+    consumer.on("*")(lambda message: pgque_queue.send({}))
+    pgque_queue.send({})
+    with pytest.raises(RuntimeError, match="after 3 ticks"):
+        await pgque_queue.tick_and_drain_async(consumer)
+    pgque_queue.tick()
+    other = pgque_queue.consumer("mailer")
+    assert other._core.next(0) is not None
+    with pytest.raises(RuntimeError, match="another consumer of the name mailer"):
+        await pgque_queue.tick_and_drain_async(consumer)
+    other._core.close()
 
 
 def test_nothing_is_not_taken_for_all_done(pgque_queue, monkeypatch):

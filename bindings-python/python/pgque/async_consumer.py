@@ -13,6 +13,7 @@ from ._consumer import BaseConsumer, logger
 from ._pgque import Batch, Lane, Message
 from ._signals import stopping_on_signals
 from .errors import PgqueConflict
+from .types import Health
 from .verdicts import Verdict
 
 
@@ -61,11 +62,21 @@ class AsyncConsumer(BaseConsumer):
     start = run
 
     async def _run(self) -> None:
-        handling = AsyncHandling(self._callbacks)
         async with Run(self._core) as run:
-            while (batch := await run.next()) is not None:
-                await handling.handle(batch, run.overdue)
-                await run.finish()
+            await self._run_with(run)
+
+    async def _run_with(self, run: Run, limit: float | None = None) -> int:
+        handling, count = AsyncHandling(self._callbacks), 0
+        while (batch := await run.next(limit)) is not None:
+            await handling.handle(batch, run.overdue)
+            await run.finish()
+            count += len(batch)
+        return count
+
+    async def _drain(self) -> tuple[int, Health]:
+        """Handle what is there now; how many messages, and how the loop fared at the end."""
+        async with Run(self._core) as run:
+            return await self._run_with(run, limit=0), self._core.health()
 
     async def __aenter__(self) -> AsyncConsumer:
         self._entered = True
@@ -156,9 +167,9 @@ class Run:
         self.overdue = asyncio.ensure_future(answer(self._core.overdue_async()))
         return self
 
-    async def next(self) -> Batch | None:
-        """The next batch, or None once stopped."""
-        self._batch = await answer(self._core.next_async())
+    async def next(self, limit: float | None = None) -> Batch | None:
+        """The next batch, or None once stopped, or when there was nothing for so many seconds."""
+        self._batch = await answer(self._core.next_async(limit))
         return self._batch
 
     async def finish(self) -> None:

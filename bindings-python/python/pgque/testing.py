@@ -15,12 +15,15 @@ import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ._pgque import PgqueClient
 from .client import connect
 from .consumer import Consumer
-from .types import Rows
+from .types import Health, Rows
+
+if TYPE_CHECKING:
+    from .async_consumer import AsyncConsumer
 
 __all__ = ["ROUNDS_MAX", "TURN_SECONDS_MAX", "Queue", "database", "server"]
 
@@ -106,6 +109,13 @@ class Queue:
         self.subscribe(name)
         return Consumer(self.dsn, queue=self.name, name=name, **options)
 
+    def async_consumer(self, name: str, **options: Any) -> AsyncConsumer:
+        """As ``consumer``, for asyncio."""
+        from .async_consumer import AsyncConsumer
+
+        self.subscribe(name)
+        return AsyncConsumer(self.dsn, queue=self.name, name=name, **options)
+
     def subscribe(self, consumer: str) -> None:
         """Have a consumer of that name get what is sent from now on."""
         self.client.subscribe(self.name, consumer)
@@ -137,7 +147,23 @@ class Queue:
             if not handled:
                 return total
             total += handled
-        raise RuntimeError(f"queue {self.name} was not empty after {ROUNDS_MAX} ticks")
+        raise self._endless()
+
+    async def tick_and_drain_async(self, *consumers: AsyncConsumer) -> int:
+        """As ``tick_and_drain``, for asyncio: other tasks go on meanwhile."""
+        import asyncio
+
+        total = 0
+        for _ in range(ROUNDS_MAX):
+            await asyncio.to_thread(self.tick)
+            handled = sum([await _drained_async(consumer) for consumer in consumers])
+            if not handled:
+                return total
+            total += handled
+        raise self._endless()
+
+    def _endless(self) -> RuntimeError:
+        return RuntimeError(f"queue {self.name} was not empty after {ROUNDS_MAX} ticks")
 
     def dead_letters(self, limit: int = 1000) -> Rows:
         """What has become a dead letter, the newest first."""
@@ -149,10 +175,22 @@ def _drained(consumer: Consumer) -> int:
     end = time.monotonic() + TURN_SECONDS_MAX
     while True:
         count, health = consumer._drain()
-        if health.status in ("connecting", "retrying"):
-            raise RuntimeError(f"consumer {consumer.name}: {health.last_error}")
-        if health.status != "standby":
+        if _had_its_turn(consumer.name, health, end):
             return count
-        if time.monotonic() > end:
-            name = consumer.name
-            raise RuntimeError(f"another consumer of the name {name} is at work on this queue")
+
+
+async def _drained_async(consumer: AsyncConsumer) -> int:
+    end = time.monotonic() + TURN_SECONDS_MAX
+    while True:
+        count, health = await consumer._drain()
+        if _had_its_turn(consumer.name, health, end):
+            return count
+
+
+def _had_its_turn(name: str, health: Health, end: float) -> bool:
+    """Whether it could get at the queue; if not, it may try again until the end."""
+    if health.status in ("connecting", "retrying"):
+        raise RuntimeError(f"consumer {name}: {health.last_error}")
+    if health.status == "standby" and time.monotonic() > end:
+        raise RuntimeError(f"another consumer of the name {name} is at work on this queue")
+    return health.status != "standby"
