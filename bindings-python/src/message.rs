@@ -65,6 +65,9 @@ impl Page {
 }
 
 /// One event as a consumer receives it.
+///
+/// `payload` is the stored text, and `json()` what it says; `type`, `payload` and `extra1` to `extra4` are None where
+/// the sender gave NULL. `retry_count` is None at the first delivery.
 #[pyclass(module = "pgque.types", subclass, dict, weakref)]
 pub struct Message {
     /// The place in the answer.

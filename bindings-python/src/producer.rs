@@ -62,7 +62,11 @@ pub struct AsyncProducer;
 #[pymethods]
 impl Producer {
     #[new]
-    #[pyo3(signature = (dsn, **options))]
+    #[pyo3(
+        signature = (dsn, **options),
+        text_signature = "(dsn, *, linger=None, batch_size_max=None, batch_bytes_max=None, queue_size_max=None, \
+            queue_bytes_max=None, send_timeout=None)"
+    )]
     fn new(dsn: &str, options: Option<&Bound<'_, PyDict>>) -> PyResult<PyClassInitializer<Producer>> {
         Ok(PyClassInitializer::from(Sender::new(dsn, options, Face::Blocking)?).add_subclass(Producer))
     }
@@ -80,7 +84,11 @@ impl Producer {
 #[pymethods]
 impl AsyncProducer {
     #[new]
-    #[pyo3(signature = (dsn, **options))]
+    #[pyo3(
+        signature = (dsn, **options),
+        text_signature = "(dsn, *, linger=None, batch_size_max=None, batch_bytes_max=None, queue_size_max=None, \
+            queue_bytes_max=None, send_timeout=None)"
+    )]
     fn new(dsn: &str, options: Option<&Bound<'_, PyDict>>) -> PyResult<PyClassInitializer<AsyncProducer>> {
         Ok(PyClassInitializer::from(Sender::new(dsn, options, Face::Async)?).add_subclass(AsyncProducer))
     }

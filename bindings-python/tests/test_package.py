@@ -5,8 +5,12 @@ from __future__ import annotations
 import importlib.metadata
 import inspect
 import os
+import pydoc
+import re
 import subprocess
 import sys
+import types
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -66,17 +70,45 @@ print(seconds, *(set({HEAVY}) & (set(sys.modules) - before)))
     assert best < 0.25
 
 
-def public_objects():
+def public_objects() -> Iterator[tuple[str, object]]:
+    """What `pgque` offers, and the members of its classes, wherever in this package they stand."""
     for name in pgque.__all__:
         value = getattr(pgque, name)
         if not callable(value):
             continue
         yield name, value
-        if isinstance(value, type):
-            for member, function in vars(value).items():
-                if not member.startswith("_") and callable(function):
-                    yield f"{name}.{member}", function
+        for owner in inspect.getmro(value) if isinstance(value, type) else ():
+            if owner.__module__.partition(".")[0] == "pgque":
+                for member, found in vars(owner).items():
+                    if not member.startswith("_") and isinstance(found, DESCRIPTORS):
+                        yield f"{name}.{member}", found
+
+
+DESCRIPTORS = (types.FunctionType, types.MethodDescriptorType, property, types.GetSetDescriptorType)
+#: The fields of these are told by their class.
+PLAIN = (pgque.Message, pgque.Notification, pgque.Capabilities, pgque.Replayed)
 
 
 def test_everything_public_says_what_it_is_for():
-    assert [name for name, value in public_objects() if not inspect.getdoc(value)] == []
+    fields = {f"{kind.__name__}.{name}" for kind in PLAIN for name in vars(kind)}
+    objects = [(name, value) for name, value in public_objects() if name not in fields]
+    assert len(objects) > 200
+    assert [name for name, value in objects if not inspect.getdoc(value)] == []
+
+
+def test_every_signature_can_be_read():
+    """Each argument has its name, and none is private, but what pgque-py has as well."""
+    for name, value in public_objects():
+        if isinstance(value, property | types.GetSetDescriptorType):
+            continue
+        if isinstance(value, type) and issubclass(value, dict | pgque.PgqueError | pgque.Verdict):
+            continue
+        said = str(inspect.signature(value))
+        assert "*args" not in said and "..." not in said, (name, said)
+        assert not re.search(r"[(, \[\*]_(?!ignored|owns_conn)\w", said), (name, said)
+
+
+def test_help_shows_how_to_begin():
+    said = pydoc.plain(pydoc.render_doc(pgque))
+    for word in ("pgque.connect(", "pgque.Consumer(", ".on(", "PgqueError"):
+        assert word in said.partition("PACKAGE CONTENTS")[0]

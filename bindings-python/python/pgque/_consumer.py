@@ -11,10 +11,10 @@ from . import _pgque
 from ._handling import Callbacks, check_callable
 from .types import Health
 
-_Handler = TypeVar("_Handler", bound=Callable[..., Any])
-_OnFailure = TypeVar("_OnFailure", bound=Callable[[int, Exception], Any])
-_Before = TypeVar("_Before", bound=Callable[[_pgque.Message], Any])
-_After = TypeVar("_After", bound=Callable[[_pgque.Message, str, float], Any])
+Handler = TypeVar("Handler", bound=Callable[..., Any])
+OnFailure = TypeVar("OnFailure", bound=Callable[[int, Exception], Any])
+BeforeHook = TypeVar("BeforeHook", bound=Callable[[_pgque.Message], Any])
+AfterHook = TypeVar("AfterHook", bound=Callable[[_pgque.Message, str, float], Any])
 
 logger = logging.getLogger("pgque")
 
@@ -100,14 +100,15 @@ class BaseConsumer:
 
     @property
     def dsn(self) -> str:
+        """The connection string, as it was given."""
         return self._dsn.text
 
-    def on(self, event_type: str) -> Callable[[_Handler], _Handler]:
+    def on(self, event_type: str) -> Callable[[Handler], Handler]:
         """Register the decorated function for a type, or for ``"*"``: all without their own."""
         if not isinstance(event_type, str):
             raise TypeError(f"on() takes an event type: @consumer.on('...'), got {event_type!r}")
 
-        def register(handler: _Handler) -> _Handler:
+        def register(handler: Handler) -> Handler:
             self._check(handler)
             number = self._core.on(event_type)
             # The core numbers the types in order; a type named again keeps its number.
@@ -116,7 +117,7 @@ class BaseConsumer:
 
         return register
 
-    def on_batch(self, handler: _Handler) -> _Handler:
+    def on_batch(self, handler: Handler) -> Handler:
         """Register the decorated function for whole batches, or pages of large ones.
 
         It gets a list of messages and returns verdicts: a list by position, or a dict by
@@ -129,7 +130,7 @@ class BaseConsumer:
         self._callbacks.batch_handler = handler
         return handler
 
-    def on_failure(self, decide: _OnFailure) -> _OnFailure:
+    def on_failure(self, decide: OnFailure) -> OnFailure:
         """Register the function that decides on failures in place of ``retry_after``.
 
         It gets the number of the attempt, from 1, and the exception, and returns a delay, a
@@ -139,7 +140,7 @@ class BaseConsumer:
         self._callbacks.on_failure = decide
         return decide
 
-    def before_message(self, hook: _Before) -> _Before:
+    def before_message(self, hook: BeforeHook) -> BeforeHook:
         """Register a function to call with each message before its handler, where that runs.
 
         Context variables that it sets hold for the handler and ``after_message``, and no longer.
@@ -148,7 +149,7 @@ class BaseConsumer:
         self._callbacks.before_message = hook
         return hook
 
-    def after_message(self, hook: _After) -> _After:
+    def after_message(self, hook: AfterHook) -> AfterHook:
         """Register a function to call after each handler, where that ran.
 
         It gets the message, the outcome (``"ack"``, ``"retry"``, ``"dead"`` or ``"failed"``) and

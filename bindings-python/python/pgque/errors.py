@@ -11,8 +11,15 @@ from ._reports import report
 class PgqueError(Exception):
     """Any failure of this library.
 
-    ``retriable`` says whether the same call may succeed later, ``uncertain`` that nobody knows
-    whether it took effect: to repeat it could do it twice.
+    ``kind``, ``code``
+        The name and the number of the kind, the same in every language.
+    ``op``, ``message``
+        The call that failed, and why.
+    ``sqlstate``, ``detail``, ``hint``
+        What the server said besides, or None.
+    ``retriable``, ``uncertain``
+        Whether the same call may succeed later; and that nobody knows whether it took effect: to
+        repeat it could do it twice.
     """
 
     kind: ClassVar[str] = "server"

@@ -35,7 +35,11 @@ class Notification(NamedTuple):
 
 
 class Capabilities(NamedTuple):
-    """What the server offers."""
+    """What the server offers.
+
+    ``server_version`` is PostgreSQL's, as a number; the others say whether the engine finishes
+    batches in one call, tells whether a tick is due, and hands large batches out in pages.
+    """
 
     server_version: int
     finish: bool
@@ -45,55 +49,68 @@ class Capabilities(NamedTuple):
 
 @dataclass(frozen=True)
 class Health:
-    """How a consumer fares. ``last_error`` is the loop's newest; handlers' are only counted."""
+    """How a consumer fares.
 
-    #: ``stopped``, ``connecting``, ``retrying``, ``standby``, ``idle`` or ``handling``.
+    ``status`` is ``stopped``, ``connecting``, ``retrying``, ``standby``, ``idle`` or ``handling``,
+    and holds ``since`` then; ``alive`` says whether it waits for messages, waits for its turn, or
+    handles some. ``last_error`` is the loop's newest; handlers' are only counted.
+    """
+
     status: str
-    #: Whether it waits for messages, waits for its turn, or handles some.
     alive: bool
-    #: Since when the status holds.
     since: datetime
     last_error: str | None
     last_error_at: datetime | None
 
 
 class TickerStats(TypedDict):
-    """Where a ticker stands, and what it has done since it was made."""
+    """Where a ticker stands, and what it has done since it was made.
 
-    #: ``stopped``, ``connecting``, ``standby`` (another one works) or ``leading``.
+    ``state``, ``since``
+        ``stopped``, ``connecting``, ``standby`` (another one works) or ``leading``; since when.
+    ``ticks``
+        Ticks, over all queues.
+    ``retries``
+        Messages put back into their queues when their delay was over.
+    ``rotations``
+        Tables that were emptied and taken into use.
+    ``reconnects``, ``failures``
+        Connections that were lost, or could not be made; steps that the server refused, to be
+        tried again. ``last_error`` is the latest of either.
+    """
+
     state: str
-    #: Since when the state holds.
     since: datetime
-    #: Ticks, over all queues.
     ticks: int
-    #: Messages put back into their queues when their delay was over.
     retries: int
-    #: Tables that were emptied and taken into use.
     rotations: int
-    #: Connections that were lost, or could not be made.
     reconnects: int
-    #: Steps that the server refused, to be tried again.
     failures: int
-    #: The latest of either.
     last_error: str | None
 
 
 class ProducerStats(TypedDict):
-    """What a producer has done since it was made."""
+    """What a producer has done since it was made.
 
-    #: Events stored.
+    ``sent``
+        Events stored.
+    ``failed``, ``uncertain``
+        Events whose sender got an exception; those of them of which nobody knows whether they are
+        stored.
+    ``batches``, ``batch_size``
+        Transactions that stored events; events in the newest of them.
+    ``queue_length``
+        Events that are not answered yet.
+    ``reconnects``
+        Connections that were lost, or could not be made.
+    """
+
     sent: int
-    #: Events whose sender got an exception.
     failed: int
-    #: Events of these of which nobody knows whether they are stored.
     uncertain: int
-    #: Transactions that stored events.
     batches: int
-    #: Events in the newest of them.
     batch_size: int
-    #: Events that are not answered yet.
     queue_length: int
-    #: Connections that were lost, or could not be made.
     reconnects: int
     last_error: str | None
 

@@ -6,13 +6,16 @@ from datetime import timedelta
 
 
 class Verdict(Exception):
-    """What becomes of a message. An exception, so that a handler can raise it from any depth."""
+    """What becomes of a message: ``Retry`` or ``Dead``. A handler returns it, or raises it."""
 
     reason: str | None
 
 
 class Retry(Verdict):
-    """Deliver again after a delay: seconds, timedelta or interval text; else the consumer's."""
+    """Deliver again after a delay: seconds, timedelta or interval text; else the consumer's.
+
+    ``reason`` is kept with the message.
+    """
 
     def __init__(
         self, after: float | timedelta | str | None = None, reason: str | None = None
@@ -23,7 +26,7 @@ class Retry(Verdict):
 
 
 class Dead(Verdict):
-    """Move to the dead letters now."""
+    """Move to the dead letters now; ``reason`` is kept there."""
 
     def __init__(self, reason: str | None = None) -> None:
         super().__init__(reason)
