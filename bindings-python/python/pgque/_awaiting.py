@@ -26,6 +26,9 @@ async def answer(pending: Pending[_T]) -> _T:
     except BaseException:
         pending.abandon()
         raise
+    finally:
+        # Else a failure would hold itself: exception, traceback, this frame, future, exception.
+        del pending
 
 
 def coroutine(native: Callable[..., Any]) -> Callable[..., Coroutine[Any, Any, Any]]:
@@ -42,6 +45,8 @@ def coroutine(native: Callable[..., Any]) -> Callable[..., Coroutine[Any, Any, A
         except BaseException:
             pending.abandon()
             raise
+        finally:
+            del pending
 
     return call
 
