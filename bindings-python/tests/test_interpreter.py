@@ -1,9 +1,7 @@
-"""Manners towards the interpreter: the lock, memory, sub-interpreters, builds without the lock."""
+"""Manners towards the interpreter: the lock, sub-interpreters, builds without the lock."""
 
 from __future__ import annotations
 
-import gc
-import os
 import subprocess
 import sys
 import textwrap
@@ -85,48 +83,6 @@ def test_what_waits_for_messages_lets_others_go_on(dsn, queue):
         runner.stop()
         thread.join(10)
         assert not thread.is_alive()
-
-
-def memory() -> int:
-    with open("/proc/self/statm") as statm:
-        return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-
-
-@pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="reads Linux's account")
-def test_a_hundred_thousand_calls_leave_nothing_behind(client, queue, tick):
-    client.send_batch(queue, "t", [{"n": n} for n in range(1000)])
-    tick()
-    messages = client.receive(queue, "c", 1000)
-    batch_id = messages[0].batch_id
-    assert len(messages) == 1000
-
-    def some(times: int) -> None:
-        """Calls of each kind: to the server and not, that succeed and that fail."""
-        for n in range(times):
-            client.execute("select %s::int, %s", [n, "text"]).fetchall()
-            client.queue_info(queue)
-            for message in messages[:20]:
-                assert message.payload and message.type == "t" and message.created_at
-                repr(message), message.json(), message == messages[0]
-            pgque.Message(1, 2, "t", "{}", None, None)
-            for bad in (lambda: client.send(queue, object()), lambda: client.nack(0, 0)):
-                with pytest.raises(pgque.PgqueError):
-                    bad()
-            pgque.Event({"n": n}), pgque.retry(5, "later"), pgque.Text("x")
-        client.receive(queue, "c", 1000)
-
-    # Each round is some 170 calls.
-    some(100)
-    gc.collect()
-    objects, before = len(gc.get_objects()), memory()
-    counts = [sys.getrefcount(kind) for kind in (pgque.Message, pgque.PgqueInvalidInput, None)]
-    some(600)
-    gc.collect()
-    assert len(gc.get_objects()) - objects < 200
-    assert memory() - before < 8 << 20
-    after = [sys.getrefcount(kind) for kind in (pgque.Message, pgque.PgqueInvalidInput, None)]
-    assert all(b - a < 1000 for a, b in zip(counts, after, strict=True))
-    assert client.ack(batch_id) == 1
 
 
 SUB_INTERPRETER = """

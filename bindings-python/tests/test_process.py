@@ -59,21 +59,34 @@ WAITS = {
     "typed_call": "client.queue_info(queue)",
     "psycopg": "psycopg_client.queue_info(queue)",
     "producer": "pgque.Producer(dsn).send(queue, 1)",
+    "producer_without_a_server": "pgque.Producer('host=127.0.0.1 port=1').send(queue, 1)",
+    "locked_row": "client.receive(queue, 'c')",
+    "connect": "pgque.connect(f'host=127.0.0.1 port={silent()} connect_timeout=20')",
     "second_begin": "client.begin(); client.execute('select pg_sleep(20)')",
 }
 
 
 @pytest.mark.parametrize("name", WAITS)
-def test_ctrl_c_ends_every_wait(dsn, client, queue, name):
-    if name in ("typed_call", "psycopg", "producer"):
+def test_ctrl_c_ends_every_wait(dsn, client, queue, tick, name):
+    client.send(queue, 1)
+    tick()
+    locks = name in ("typed_call", "psycopg", "producer", "locked_row")
+    if locks:
         client.begin()
+    if name == "locked_row":
+        client.execute("select from pgque.subscription for update")
+    elif locks:
         client.execute("lock table pgque.queue in access exclusive mode")
         lock_events(client, queue)
     script = Script(
         dsn,
         queue,
         f"""
-        import psycopg
+        import psycopg, socket
+        def silent():
+            global server
+            server = socket.create_server(("127.0.0.1", 0))
+            return server.getsockname()[1]
         client = pgque.connect(dsn, autocommit=True)
         psycopg_client = pgque.PgqueClient(psycopg.connect(dsn))
         ready()
@@ -91,8 +104,36 @@ def test_ctrl_c_ends_every_wait(dsn, client, queue, name):
     script.process.send_signal(signal.SIGINT)
     assert script.process.stdout.readline() == "interrupted\n"
     assert time.monotonic() - began < 0.5
-    if name in ("typed_call", "psycopg", "producer"):
+    if locks:
         client.rollback()
+    code, _, err = script.end()
+    assert code == 0, err
+
+
+def test_ctrl_c_on_psycopg2_takes_its_wait_callback(dsn, client, queue):
+    """psycopg2 waits inside libpq, unless a program has it wait by Python's select."""
+    client.begin()
+    client.execute("lock table pgque.queue in access exclusive mode")
+    script = Script(
+        dsn,
+        queue,
+        """
+        import psycopg2, psycopg2.extensions, psycopg2.extras
+        psycopg2.extensions.set_wait_callback(psycopg2.extras.wait_select)
+        conn = psycopg2.connect(dsn)
+        ready()
+        try:
+            pgque.PgqueClient(conn).queue_info(queue)
+        except pgque.PgqueTimeoutError as error:
+            print(error.sqlstate, flush=True)
+        conn.rollback()
+        """,
+    )
+    script.wait_ready()
+    script.process.send_signal(signal.SIGINT)
+    # While the lock is still held.
+    assert script.process.stdout.readline() == "57014\n"
+    client.rollback()
     code, _, err = script.end()
     assert code == 0, err
 
