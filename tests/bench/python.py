@@ -6,6 +6,8 @@ queue. Rates are messages per second; CPU is the client process's, in microsecon
 
 import json
 import statistics
+import subprocess
+import time
 from collections.abc import Callable
 
 from beside import Beside, main
@@ -14,7 +16,7 @@ from calls import order
 
 class Bench(Beside):
     worker_file = "calls.py"
-    groups = ("send", "commit", "concurrent", "send_batch", "receive", "consumer")
+    groups = ("send", "commit", "concurrent", "send_batch", "receive", "consumer", "importing")
 
     def figures(self, case: str, *numbers: int, before: Callable = lambda: None) -> dict:
         """The medians for both."""
@@ -97,6 +99,19 @@ class Bench(Beside):
 
         both = {who: medians(results) for who, results in self.turns(measure).items()}
         self.rate("consumer, one batch of 200,000", 3, both["ours"], both["peer"])
+
+    def importing(self) -> None:
+        """What `import pgque` adds to the start of a process, the two with it and without it in turn."""
+        took: dict[tuple[str, str], list[float]] = {}
+        for _ in range(10 * self.rounds):
+            for who, python in self.pythons.items():
+                for program in ("pass", "import pgque"):
+                    began = time.perf_counter()
+                    subprocess.run([python, "-c", program], check=True)
+                    took.setdefault((who, program), []).append(time.perf_counter() - began)
+        median = {key: statistics.median(seconds) * 1000 for key, seconds in took.items()}
+        ours, peer = (median[who, "import pgque"] - median[who, "pass"] for who in self.pythons)
+        self.row("import pgque", "≤ 50 ms", f"{ours:.0f} ms", f"{peer:.0f} ms", ours <= 50)
 
     def filled(self, count: int) -> None:
         self.batches(1, count, json.dumps(order(4711)))
