@@ -60,7 +60,9 @@ install_wheel() {
 
 lint_python() {
     need ruff
-    local ours=(bindings-python/python bindings-python/examples)
+    # With the programs of the READMEs, as a reader's own tools would read them.
+    local ours=(bindings-python/python bindings-python/examples .tools/readme_programs.py)
+    scripts/readme-programs README.md bindings-python/README.md >.tools/readme_programs.py
     all_of "ruff check ." "ruff format --check ." \
         "mypy --strict --config-file bindings-python/pyproject.toml ${ours[*]}" \
         "pyright --pythonpath .venv/bin/python ${ours[*]}"
@@ -80,17 +82,29 @@ package_python() {
     need maturin
     cp LICENSE bindings-python/
     trap 'rm -f bindings-python/LICENSE' EXIT
-    maturin sdist --quiet --manifest-path bindings-python/Cargo.toml --out dist
+    maturin sdist --manifest-path bindings-python/Cargo.toml --out dist
     # A wheel made with zig runs on any Linux since 2014; without zig, on this one and newer.
-    if python -m ziglang version >/dev/null 2>&1; then
-        maturin build --release --locked --zig --compatibility manylinux2014 \
-            --manifest-path bindings-python/Cargo.toml --out dist
+    if has_zig; then
+        release_wheel --zig --compatibility manylinux2014
     else
         warn "ziglang is missing: this wheel runs only where glibc is as new as here"
-        maturin build --release --locked --manifest-path bindings-python/Cargo.toml --out dist
+        release_wheel
     fi
-    check_wheel dist/libpgque-*.whl
+    if has_musl; then release_wheel --zig --target "$(musl_triple)" --compatibility musllinux_1_2; fi
+    local wheel
+    for wheel in dist/libpgque-*.whl; do check_wheel "$wheel"; done
 }
+
+release_wheel() {
+    maturin build --release --locked --manifest-path bindings-python/Cargo.toml --out dist "$@"
+}
+
+has_zig() { python -m ziglang version >/dev/null 2>&1; }
+
+# For Alpine and its like, where rustup has Rust's standard library for that.
+has_musl() { has_zig && { [[ -d $(musl_std) ]] || { rustup target add "$(musl_triple)" && [[ -d $(musl_std) ]]; }; } >&2; }
+musl_triple() { echo "$(uname -m)-unknown-linux-musl"; }
+musl_std() { echo "$(rustc --print sysroot)/lib/rustlib/$(musl_triple)/lib"; }
 
 WHEEL_BYTES_MAX=$((4 * 1024 * 1024))
 
@@ -100,13 +114,15 @@ check_wheel() {
     ((size <= WHEEL_BYTES_MAX)) || die "$1 has $size bytes, more than $WHEEL_BYTES_MAX"
     auditwheel show "$1"
     # The name of the file promises what auditwheel finds.
-    ! python -m ziglang version >/dev/null 2>&1 ||
-        auditwheel show "$1" | tr '\n' ' ' | grep --quiet 'platform tag: *"manylinux_2_17_' ||
-        die "$1 is no manylinux2014 wheel"
+    local platform=manylinux_2_17
+    [[ $1 != *musllinux* ]] || platform=musllinux_1_2
+    ! has_zig || auditwheel show "$1" | tr '\n' ' ' | grep --quiet "platform tag: *\"${platform}_" ||
+        die "$1 is no $platform wheel"
 }
 
 artefacts_python() {
     echo "libpgque-$1-cp310-abi3-*.whl"
+    [[ ! -d $(musl_std) ]] || echo "libpgque-$1-cp310-abi3-musllinux_1_2_*.whl"
     echo "libpgque-$1.tar.gz"
 }
 
@@ -115,6 +131,8 @@ smoke_python() {
     folder=$(mktemp -d)
     # Both must work where nothing else of ours is: a new environment, from another folder.
     for artefact in dist/libpgque-*.whl dist/libpgque-*.tar.gz; do
+        # Another C library than this system's.
+        [[ $artefact != *musllinux* ]] || continue
         rm -rf "$folder/venv"
         python3 -m venv "$folder/venv"
         "$folder/venv/bin/python" -m pip install --quiet --disable-pip-version-check "$artefact"
