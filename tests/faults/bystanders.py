@@ -33,10 +33,10 @@ def bystanders(case: Case, seconds: float) -> str:
         number = 0
         end = time.monotonic() + seconds
         while time.monotonic() < end:
-            for _ in range(4):
-                case.send(f"load{number}", 100)
-                number += 1
-            time.sleep(0.1)
+            # Long enough to be seen, and no more of them than can be handled meanwhile.
+            case.send(f"load{number}", 100)
+            number += 1
+            time.sleep(0.2)
         # A handler that takes longer than all of this vacuuming.
         case.send("long", 3000)
         case.await_handled("long", [normal], 120)
