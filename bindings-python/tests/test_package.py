@@ -46,6 +46,7 @@ HEAVY = [
     "argparse",
     "pytest",
     "urllib.request",
+    "zoneinfo",
 ]
 
 
