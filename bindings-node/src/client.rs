@@ -9,7 +9,7 @@ use pgque::{Payloads, ResultSet, Settings, runtime};
 
 use crate::error::to_js;
 use crate::message::Columns;
-use crate::promise::promise;
+use crate::promise::{promise, promise_begun};
 use crate::value::{RawResultSet, Span, event, id, interval, verdict};
 
 /// A promise that lives as long as the call's environment.
@@ -79,25 +79,25 @@ impl Client {
             client.close().await;
             Ok(())
         };
-        promise(env, close, |()| ())
+        promise_begun(env, close, |()| ())
     }
 
     #[napi(catch_unwind)]
     pub fn begin<'env>(&self, env: &'env Env) -> Promise<'env, ()> {
         let client = self.0.clone();
-        promise(env, async move { client.own_connection("begin")?.begin().await }, |()| ())
+        promise_begun(env, async move { client.own_connection("begin")?.begin().await }, |()| ())
     }
 
     #[napi(catch_unwind)]
     pub fn commit<'env>(&self, env: &'env Env) -> Promise<'env, ()> {
         let client = self.0.clone();
-        promise(env, async move { client.own_connection("commit")?.commit().await }, |()| ())
+        promise_begun(env, async move { client.own_connection("commit")?.commit().await }, |()| ())
     }
 
     #[napi(catch_unwind)]
     pub fn rollback<'env>(&self, env: &'env Env) -> Promise<'env, ()> {
         let client = self.0.clone();
-        promise(env, async move { client.own_connection("rollback")?.rollback().await }, |()| ())
+        promise_begun(env, async move { client.own_connection("rollback")?.rollback().await }, |()| ())
     }
 
     #[napi(catch_unwind)]
@@ -108,19 +108,23 @@ impl Client {
         #[napi(ts_arg_type = "Array<string | null>")] params: Vec<Option<String>>,
     ) -> Promise<'env, RawResultSet> {
         let client = self.0.clone();
-        promise(env, async move { client.own_connection("execute")?.execute(&sql, &params).await }, ResultSet::into)
+        promise_begun(
+            env,
+            async move { client.own_connection("execute")?.execute(&sql, &params).await },
+            ResultSet::into,
+        )
     }
 
     #[napi(catch_unwind)]
     pub fn listen<'env>(&self, env: &'env Env, channel: String) -> Promise<'env, ()> {
         let client = self.0.clone();
-        promise(env, async move { client.own_connection("listen")?.listen(&channel).await }, |()| ())
+        promise_begun(env, async move { client.own_connection("listen")?.listen(&channel).await }, |()| ())
     }
 
     #[napi(catch_unwind)]
     pub fn unlisten<'env>(&self, env: &'env Env, channel: String) -> Promise<'env, ()> {
         let client = self.0.clone();
-        promise(env, async move { client.own_connection("unlisten")?.unlisten(&channel).await }, |()| ())
+        promise_begun(env, async move { client.own_connection("unlisten")?.unlisten(&channel).await }, |()| ())
     }
 
     #[napi(catch_unwind)]
@@ -130,7 +134,7 @@ impl Client {
             let limit = runtime::time_limit("notification", "timeout", timeout)?;
             client.own_connection("notification")?.notification(limit.unwrap_or(Duration::MAX)).await
         };
-        promise(env, wait, |arrived| {
+        promise_begun(env, wait, |arrived| {
             arrived.map(|n| Notification { channel: n.channel, payload: n.payload, process_id: n.process_id })
         })
     }
@@ -138,7 +142,7 @@ impl Client {
     #[napi(catch_unwind)]
     pub fn capabilities<'env>(&self, env: &'env Env) -> Promise<'env, Capabilities> {
         let client = self.0.clone();
-        promise(env, async move { client.capabilities().await }, |c| Capabilities {
+        promise_begun(env, async move { client.capabilities().await }, |c| Capabilities {
             server_version: c.server_version,
             finish: c.finish,
             ticker_pending: c.ticker_pending,
@@ -149,7 +153,7 @@ impl Client {
     #[napi(catch_unwind)]
     pub fn version<'env>(&self, env: &'env Env) -> Promise<'env, String> {
         let client = self.0.clone();
-        promise(env, async move { client.version().await }, |version| version)
+        promise_begun(env, async move { client.version().await }, |version| version)
     }
 
     /// `text` says that the payload is stored as it is; else it is JSON text.
@@ -165,7 +169,7 @@ impl Client {
     ) -> Promise<'env, BigInt> {
         let client = self.0.clone();
         let event = event(event_type, payload, text, extra);
-        promise(env, async move { client.send(&queue, &event).await }, BigInt::from)
+        promise_begun(env, async move { client.send(&queue, &event).await }, BigInt::from)
     }
 
     #[napi(catch_unwind)]
@@ -199,19 +203,19 @@ impl Client {
     ) -> Promise<'env, Vec<BigInt>> {
         let client = self.0.clone();
         let send = async move { client.send_batch(&queue, event_type.as_deref(), payloads).await };
-        promise(env, send, |ids| ids.into_iter().map(BigInt::from).collect())
+        promise_begun(env, send, |ids| ids.into_iter().map(BigInt::from).collect())
     }
 
     #[napi(catch_unwind)]
     pub fn subscribe<'env>(&self, env: &'env Env, queue: String, consumer: String) -> Promise<'env, i64> {
         let client = self.0.clone();
-        promise(env, async move { client.subscribe(&queue, &consumer).await }, |n| n)
+        promise_begun(env, async move { client.subscribe(&queue, &consumer).await }, |n| n)
     }
 
     #[napi(catch_unwind)]
     pub fn unsubscribe<'env>(&self, env: &'env Env, queue: String, consumer: String) -> Promise<'env, i64> {
         let client = self.0.clone();
-        promise(env, async move { client.unsubscribe(&queue, &consumer).await }, |n| n)
+        promise_begun(env, async move { client.unsubscribe(&queue, &consumer).await }, |n| n)
     }
 
     #[napi(catch_unwind)]
@@ -225,7 +229,7 @@ impl Client {
     ) -> Promise<'env, i64> {
         let (client, convert) = (self.0.clone(), convert_normal.unwrap_or_default());
         let subscribe = async move { client.subscribe_subconsumer(&queue, &consumer, &subconsumer, convert).await };
-        promise(env, subscribe, |n| n)
+        promise_begun(env, subscribe, |n| n)
     }
 
     #[napi(catch_unwind)]
@@ -240,7 +244,7 @@ impl Client {
         let (client, handling) = (self.0.clone(), batch_handling.unwrap_or(pgque::BATCH_HANDLING_DEFAULT));
         let unsubscribe =
             async move { client.unsubscribe_subconsumer(&queue, &consumer, &subconsumer, handling).await };
-        promise(env, unsubscribe, |n| n)
+        promise_begun(env, unsubscribe, |n| n)
     }
 
     #[napi(catch_unwind)]
@@ -252,7 +256,7 @@ impl Client {
         subconsumer: String,
     ) -> Promise<'env, i64> {
         let client = self.0.clone();
-        promise(env, async move { client.touch_subconsumer(&queue, &consumer, &subconsumer).await }, |n| n)
+        promise_begun(env, async move { client.touch_subconsumer(&queue, &consumer, &subconsumer).await }, |n| n)
     }
 
     #[napi(catch_unwind)]
@@ -264,7 +268,7 @@ impl Client {
         max_messages: Option<i64>,
     ) -> Promise<'env, Columns> {
         let (client, limit) = (self.0.clone(), max_messages.unwrap_or(pgque::MAX_MESSAGES_DEFAULT));
-        promise(env, async move { client.receive(&queue, &consumer, limit).await }, |m| Columns::new(&m))
+        promise_begun(env, async move { client.receive(&queue, &consumer, limit).await }, |m| Columns::new(&m))
     }
 
     #[napi(catch_unwind)]
@@ -280,13 +284,13 @@ impl Client {
         let (client, limit) = (self.0.clone(), max_messages.unwrap_or(pgque::MAX_MESSAGES_DEFAULT));
         let dead = dead_interval.map(interval);
         let receive = async move { client.receive_coop(&queue, &consumer, &subconsumer, limit, dead.as_ref()).await };
-        promise(env, receive, |m| Columns::new(&m))
+        promise_begun(env, receive, |m| Columns::new(&m))
     }
 
     #[napi(catch_unwind)]
     pub fn ack<'env>(&self, env: &'env Env, batch_id: BigInt) -> Promise<'env, i64> {
         let (client, batch_id) = (self.0.clone(), id(batch_id));
-        promise(env, async move { client.ack(batch_id).await }, |n| n)
+        promise_begun(env, async move { client.ack(batch_id).await }, |n| n)
     }
 
     #[napi(catch_unwind)]
@@ -300,7 +304,7 @@ impl Client {
     ) -> Promise<'env, ()> {
         let (client, batch_id, msg_id) = (self.0.clone(), id(batch_id), id(msg_id));
         let after = retry_after.map_or_else(|| pgque::RETRY_AFTER_DEFAULT.into(), interval);
-        promise(env, async move { client.nack(batch_id, msg_id, &after, reason.as_deref()).await }, |()| ())
+        promise_begun(env, async move { client.nack(batch_id, msg_id, &after, reason.as_deref()).await }, |()| ())
     }
 
     #[napi(catch_unwind)]
@@ -308,67 +312,67 @@ impl Client {
         let (client, batch_id) = (self.0.clone(), id(batch_id));
         let named = |v: MessageVerdict| Ok((id(v.msg_id), verdict("finish", &v.verdict, v.after, v.reason)?));
         let verdicts = verdicts.into_iter().map(named).collect::<pgque::Result<Vec<_>>>().map_err(to_js)?;
-        promise(env, async move { client.finish(batch_id, &verdicts).await }, |n| n)
+        promise_begun(env, async move { client.finish(batch_id, &verdicts).await }, |n| n)
     }
 
     #[napi(catch_unwind)]
     pub fn ticker<'env>(&self, env: &'env Env, queue: String) -> Promise<'env, MaybeId> {
         let client = self.0.clone();
-        promise(env, async move { client.ticker(&queue).await }, maybe_id)
+        promise_begun(env, async move { client.ticker(&queue).await }, maybe_id)
     }
 
     #[napi(catch_unwind)]
     pub fn ticker_all<'env>(&self, env: &'env Env) -> Promise<'env, i64> {
         let client = self.0.clone();
-        promise(env, async move { client.ticker_all().await }, |n| n)
+        promise_begun(env, async move { client.ticker_all().await }, |n| n)
     }
 
     #[napi(catch_unwind)]
     pub fn force_next_tick<'env>(&self, env: &'env Env, queue: String) -> Promise<'env, MaybeId> {
         let client = self.0.clone();
-        promise(env, async move { client.force_next_tick(&queue).await }, maybe_id)
+        promise_begun(env, async move { client.force_next_tick(&queue).await }, maybe_id)
     }
 
     #[napi(catch_unwind)]
     pub fn force_tick<'env>(&self, env: &'env Env, queue: String) -> Promise<'env, MaybeId> {
         let client = self.0.clone();
-        promise(env, async move { client.force_tick(&queue).await }, maybe_id)
+        promise_begun(env, async move { client.force_tick(&queue).await }, maybe_id)
     }
 
     #[napi(catch_unwind)]
     pub fn maint<'env>(&self, env: &'env Env) -> Promise<'env, i64> {
         let client = self.0.clone();
-        promise(env, async move { client.maint().await }, |n| n)
+        promise_begun(env, async move { client.maint().await }, |n| n)
     }
 
     #[napi(catch_unwind)]
     pub fn maint_retry_events<'env>(&self, env: &'env Env) -> Promise<'env, i64> {
         let client = self.0.clone();
-        promise(env, async move { client.maint_retry_events().await }, |n| n)
+        promise_begun(env, async move { client.maint_retry_events().await }, |n| n)
     }
 
     #[napi(catch_unwind)]
     pub fn install<'env>(&self, env: &'env Env) -> Promise<'env, ()> {
         let client = self.0.clone();
-        promise(env, async move { pgque::install(&client).await }, |()| ())
+        promise_begun(env, async move { pgque::install(&client).await }, |()| ())
     }
 
     #[napi(catch_unwind)]
     pub fn uninstall<'env>(&self, env: &'env Env) -> Promise<'env, ()> {
         let client = self.0.clone();
-        promise(env, async move { pgque::uninstall(&client).await }, |()| ())
+        promise_begun(env, async move { pgque::uninstall(&client).await }, |()| ())
     }
 
     #[napi(catch_unwind)]
     pub fn create_queue<'env>(&self, env: &'env Env, queue: String) -> Promise<'env, i64> {
         let client = self.0.clone();
-        promise(env, async move { client.create_queue(&queue).await }, |n| n)
+        promise_begun(env, async move { client.create_queue(&queue).await }, |n| n)
     }
 
     #[napi(catch_unwind)]
     pub fn drop_queue<'env>(&self, env: &'env Env, queue: String, force: Option<bool>) -> Promise<'env, i64> {
         let (client, force) = (self.0.clone(), force.unwrap_or_default());
-        promise(env, async move { client.drop_queue(&queue, force).await }, |n| n)
+        promise_begun(env, async move { client.drop_queue(&queue, force).await }, |n| n)
     }
 
     #[napi(catch_unwind)]
@@ -380,19 +384,19 @@ impl Client {
         value: Option<String>,
     ) -> Promise<'env, i64> {
         let client = self.0.clone();
-        promise(env, async move { client.set_queue_config(&queue, &name, value.as_deref()).await }, |n| n)
+        promise_begun(env, async move { client.set_queue_config(&queue, &name, value.as_deref()).await }, |n| n)
     }
 
     #[napi(catch_unwind)]
     pub fn status<'env>(&self, env: &'env Env) -> Promise<'env, RawResultSet> {
         let client = self.0.clone();
-        promise(env, async move { client.status().await }, ResultSet::into)
+        promise_begun(env, async move { client.status().await }, ResultSet::into)
     }
 
     #[napi(catch_unwind)]
     pub fn queue_info<'env>(&self, env: &'env Env, queue: Option<String>) -> Promise<'env, RawResultSet> {
         let client = self.0.clone();
-        promise(env, async move { client.queue_info(queue.as_deref()).await }, ResultSet::into)
+        promise_begun(env, async move { client.queue_info(queue.as_deref()).await }, ResultSet::into)
     }
 
     #[napi(catch_unwind)]
@@ -404,31 +408,31 @@ impl Client {
     ) -> Promise<'env, RawResultSet> {
         let client = self.0.clone();
         let ask = async move { client.consumer_info(queue.as_deref(), consumer.as_deref()).await };
-        promise(env, ask, ResultSet::into)
+        promise_begun(env, ask, ResultSet::into)
     }
 
     #[napi(catch_unwind)]
     pub fn batch_info<'env>(&self, env: &'env Env, batch_id: BigInt) -> Promise<'env, RawResultSet> {
         let (client, batch_id) = (self.0.clone(), id(batch_id));
-        promise(env, async move { client.batch_info(batch_id).await }, ResultSet::into)
+        promise_begun(env, async move { client.batch_info(batch_id).await }, ResultSet::into)
     }
 
     #[napi(catch_unwind)]
     pub fn dlq_inspect<'env>(&self, env: &'env Env, queue: String, limit: Option<i64>) -> Promise<'env, RawResultSet> {
         let (client, limit) = (self.0.clone(), limit.unwrap_or(pgque::DLQ_LIMIT_DEFAULT));
-        promise(env, async move { client.dlq_inspect(&queue, limit).await }, ResultSet::into)
+        promise_begun(env, async move { client.dlq_inspect(&queue, limit).await }, ResultSet::into)
     }
 
     #[napi(catch_unwind)]
     pub fn dlq_replay<'env>(&self, env: &'env Env, dead_letter_id: BigInt) -> Promise<'env, BigInt> {
         let (client, dead_letter_id) = (self.0.clone(), id(dead_letter_id));
-        promise(env, async move { client.dlq_replay(dead_letter_id).await }, BigInt::from)
+        promise_begun(env, async move { client.dlq_replay(dead_letter_id).await }, BigInt::from)
     }
 
     #[napi(catch_unwind)]
     pub fn dlq_replay_all<'env>(&self, env: &'env Env, queue: String) -> Promise<'env, Replayed> {
         let client = self.0.clone();
-        promise(env, async move { client.dlq_replay_all(&queue).await }, |r| Replayed {
+        promise_begun(env, async move { client.dlq_replay_all(&queue).await }, |r| Replayed {
             replayed: r.replayed,
             failed: r.failed,
             first_error: r.first_error.map_or(Either::B(Null), Either::A),
@@ -438,7 +442,7 @@ impl Client {
     #[napi(catch_unwind)]
     pub fn dlq_redeliver<'env>(&self, env: &'env Env, dead_letter_id: BigInt) -> Promise<'env, BigInt> {
         let (client, dead_letter_id) = (self.0.clone(), id(dead_letter_id));
-        promise(env, async move { client.dlq_redeliver(dead_letter_id).await }, BigInt::from)
+        promise_begun(env, async move { client.dlq_redeliver(dead_letter_id).await }, BigInt::from)
     }
 
     #[napi(catch_unwind)]
@@ -449,7 +453,7 @@ impl Client {
         consumer: Option<String>,
     ) -> Promise<'env, i64> {
         let client = self.0.clone();
-        promise(env, async move { client.dlq_redeliver_all(&queue, consumer.as_deref()).await }, |n| n)
+        promise_begun(env, async move { client.dlq_redeliver_all(&queue, consumer.as_deref()).await }, |n| n)
     }
 
     #[napi(catch_unwind)]
@@ -457,7 +461,7 @@ impl Client {
         let client = self.0.clone();
         let older_than =
             older_than.map_or_else(|| pgque::Interval::Text(pgque::DLQ_OLDER_THAN_DEFAULT.to_owned()), interval);
-        promise(env, async move { client.dlq_purge(&queue, &older_than).await }, |n| n)
+        promise_begun(env, async move { client.dlq_purge(&queue, &older_than).await }, |n| n)
     }
 }
 

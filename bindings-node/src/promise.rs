@@ -26,14 +26,7 @@ where
     V: ToNapiValue + 'static,
     F: FnOnce(T) -> V + Send + 'static,
 {
-    let runtime = runtime::handle().map_err(to_js)?;
-    let (deferred, promise) = env.create_deferred()?;
-    let work = foreign::on_behalf_of_caller(until_interrupted(work));
-    runtime.spawn(async move {
-        let outcome = AssertUnwindSafe(work).catch_unwind().await.unwrap_or_else(|_| Err(panicked()));
-        deferred.resolve(move |_| outcome.map(convert).map_err(to_js));
-    });
-    Ok(PromiseRaw::new(env.raw(), promise.raw()))
+    settle(env, foreign::on_behalf_of_caller(until_interrupted(work)), convert)
 }
 
 /// As [`promise`], for work that counts in the order of the calls: it is begun here and now, as far as it gets without
@@ -49,16 +42,35 @@ where
     F: FnOnce(T) -> V + Send + 'static,
 {
     let runtime = runtime::handle().map_err(to_js)?;
-    let mut work = Box::pin(work);
+    let mut work = Box::pin(foreign::on_behalf_of_caller(until_interrupted(work)));
     let begun = {
         let _inside = runtime.enter();
         // Nobody need be woken yet: a task polls it again.
         work.as_mut().poll(&mut Context::from_waker(Waker::noop()))
     };
     match begun {
-        Poll::Ready(outcome) => promise(env, ready(outcome), convert),
-        Poll::Pending => promise(env, work, convert),
+        Poll::Ready(outcome) => settle(env, ready(outcome), convert),
+        Poll::Pending => settle(env, work, convert),
     }
+}
+
+fn settle<'env, T, V, F>(
+    env: &'env Env,
+    work: impl Future<Output = pgque::Result<T>> + Send + 'static,
+    convert: F,
+) -> Result<PromiseRaw<'env, V>>
+where
+    T: Send + 'static,
+    V: ToNapiValue + 'static,
+    F: FnOnce(T) -> V + Send + 'static,
+{
+    let runtime = runtime::handle().map_err(to_js)?;
+    let (deferred, promise) = env.create_deferred()?;
+    runtime.spawn(async move {
+        let outcome = AssertUnwindSafe(work).catch_unwind().await.unwrap_or_else(|_| Err(panicked()));
+        deferred.resolve(move |_| outcome.map(convert).map_err(to_js));
+    });
+    Ok(PromiseRaw::new(env.raw(), promise.raw()))
 }
 
 fn panicked() -> Error {
