@@ -215,6 +215,16 @@ typedef struct pgque_notification pgque_notification;
 typedef struct pgque_options pgque_options;
 
 /**
+ * What stands for the answer to a send until it is there. Any thread.
+ */
+typedef struct pgque_pending pgque_pending;
+
+/**
+ * A way to send many events without waiting for each answer. Any thread.
+ */
+typedef struct pgque_pipeline pgque_pipeline;
+
+/**
  * A posted event on its way.
  */
 typedef struct pgque_post pgque_post;
@@ -986,6 +996,52 @@ int32_t pgque_notification_process_id(const pgque_notification *notification);
 void pgque_notification_free(pgque_notification *notification);
 
 /**
+ * Makes a pipeline on the client's connection, which it may outlive. `conflict` for a client on the caller's own
+ * connection, which runs one call at a time. The pipeline belongs to the caller, until `pgque_pipeline_free`. Any
+ * thread; never blocks.
+ */
+pgque_error *pgque_client_pipeline(const pgque_client *client,
+                                   pgque_pipeline **pipeline);
+
+/**
+ * Sends an event without waiting for the answer. Events reach the server in the order of these calls, and before
+ * whatever is called next on the same client. In a transaction all of them are part of it, and after an error the rest
+ * fails too; in autocommit each stands for itself. Fails at once if an argument is wrong or the client is closed; all
+ * else is told by `pgque_pending_wait`, and by the next `pgque_pipeline_flush`. `pending` may be NULL, else it belongs
+ * to the caller, until `pgque_pending_free`. Any thread; blocks only while some 1,000 sends are under way.
+ */
+pgque_error *pgque_pipeline_send(const pgque_pipeline *pipeline,
+                                 const char *queue,
+                                 const pgque_event *event,
+                                 pgque_pending **pending);
+
+/**
+ * Waits until everything that was sent is answered, and fails with the first error since the last flush, also if
+ * `pgque_pending_wait` has told it before. Any thread; blocks.
+ */
+pgque_error *pgque_pipeline_flush(const pgque_pipeline *pipeline);
+
+/**
+ * Frees a pipeline; what was sent goes on, but its errors are lost without a flush before. NULL is fine. Once, when no
+ * thread uses it any more; never blocks.
+ */
+void pgque_pipeline_free(pgque_pipeline *pipeline);
+
+/**
+ * Waits for the answer, up to so many seconds, and gives the id of the event or fails as the send itself would;
+ * INFINITY waits without limit. `timeout` when the time is over: the send goes on. Any number of times. Any thread;
+ * blocks.
+ */
+pgque_error *pgque_pending_wait(const pgque_pending *pending,
+                                double timeout_seconds,
+                                int64_t *msg_id);
+
+/**
+ * Frees a pending answer; the send goes on. NULL is fine. Once, when no thread uses it any more; never blocks.
+ */
+void pgque_pending_free(pgque_pending *pending);
+
+/**
  * Makes a producer, which connects only for the first event. `options` may be NULL for the defaults, and are copied.
  * `configuration` if an option is wrong. The producer belongs to the caller, until `pgque_producer_free`. Any thread;
  * never blocks.
@@ -1024,6 +1080,17 @@ pgque_error *pgque_producer_send_event(const pgque_producer *producer,
                                        const char *queue,
                                        const pgque_event *event,
                                        int64_t *msg_id);
+
+/**
+ * As `pgque_producer_send_event`, but returns once the event is accepted, in the order of these calls; the answer is
+ * told by `pgque_pending_wait`. `pending` may be NULL, else it belongs to the caller, until `pgque_pending_free`. Fails
+ * at once if an argument is wrong, the producer closed, or its queue full for as long as `send_timeout`. Any thread;
+ * blocks only while the queue is full.
+ */
+pgque_error *pgque_producer_submit(const pgque_producer *producer,
+                                   const char *queue,
+                                   const pgque_event *event,
+                                   pgque_pending **pending);
 
 /**
  * As `pgque_producer_send_event`, but returns at once and has `callback` told. For wrappers in languages whose tasks

@@ -151,7 +151,12 @@ impl Door {
 
     /// Where to put an object. Looked at before the call, lest its result be lost.
     pub fn out<T>(self, out: *mut *mut T, name: &str) -> Result<Out<T>> {
-        self.required(NonNull::new(out), name).map(Out)
+        self.required(self.maybe_out(out), name)
+    }
+
+    /// For an object that the caller may not want.
+    pub fn maybe_out<T>(self, out: *mut *mut T) -> Option<Out<T>> {
+        NonNull::new(out).map(Out)
     }
 }
 

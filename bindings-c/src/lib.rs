@@ -12,6 +12,8 @@ mod client;
 
 mod message;
 
+mod pipeline;
+
 mod producer;
 
 mod verdict;

@@ -11,6 +11,7 @@ use crate::error::pgque_error;
 use crate::ffi::{Door, UserData, call_sent, counted, door, put_sized};
 use crate::message::pgque_event;
 use crate::options::pgque_options;
+use crate::pipeline::pgque_pending;
 
 /// Sends events, many at once: what several threads send at the same time is gathered into few transactions, without
 /// being held back for that, and each call is answered with its own id or error. A lost connection is replaced, and
@@ -87,6 +88,28 @@ pub extern "C" fn pgque_producer_send_event(
     counted("send", msg_id, |door| {
         let event = door.required(event, "event")?;
         wait(door.producer(producer)?.send(door.text(queue, "queue")?, event.inner()))
+    })
+}
+
+/// As `pgque_producer_send_event`, but returns once the event is accepted, in the order of these calls; the answer is
+/// told by `pgque_pending_wait`. `pending` may be NULL, else it belongs to the caller, until `pgque_pending_free`. Fails
+/// at once if an argument is wrong, the producer closed, or its queue full for as long as `send_timeout`. Any thread;
+/// blocks only while the queue is full.
+#[unsafe(no_mangle)]
+pub extern "C" fn pgque_producer_submit(
+    producer: Option<&pgque_producer>,
+    queue: *const c_char,
+    event: Option<&pgque_event>,
+    pending: *mut *mut pgque_pending,
+) -> Option<Box<pgque_error>> {
+    door("send", |door| {
+        let event = door.required(event, "event")?.inner().clone();
+        let producer = pgque::blocking::Producer::from(door.producer(producer)?.clone());
+        let accepted = producer.submit(door.text(queue, "queue")?, event)?;
+        if let Some(out) = door.maybe_out(pending) {
+            out.put(pgque_pending(accepted));
+        }
+        Ok(())
     })
 }
 

@@ -17,14 +17,14 @@ use crate::error::{outcome, take_passing, to_py};
 
 /// A call under way: its future, and the means to give it up.
 #[pyclass(module = "pgque._pgque", frozen)]
-pub struct Pending {
+pub struct Begun {
     call: Call,
     #[pyo3(get)]
     future: Py<PyAny>,
 }
 
 #[pymethods]
-impl Pending {
+impl Begun {
     /// Nobody waits any more. A statement on its way is cancelled at the server.
     fn abandon(&self, py: Python<'_>) {
         // Without the interpreter: the thread that takes the call further may be writing a log line.
@@ -37,7 +37,7 @@ pub fn begin<T: Send + 'static>(
     py: Python<'_>,
     work: impl Future<Output = pgque::Result<T>> + Send + 'static,
     convert: impl FnOnce(Python<'_>, T) -> PyResult<Py<PyAny>> + Send + 'static,
-) -> PyResult<Bound<'_, Pending>> {
+) -> PyResult<Bound<'_, Begun>> {
     let running = running_loop(py)?;
     let inbox = Inbox::of(&running)?;
     let future = running.call_method0(intern!(py, "create_future"))?.unbind();
@@ -53,7 +53,7 @@ pub fn begin<T: Send + 'static>(
         py.detach(|| call.abandon());
         return Err(interrupted);
     }
-    Bound::new(py, Pending { call, future })
+    Bound::new(py, Begun { call, future })
 }
 
 fn running_loop(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {

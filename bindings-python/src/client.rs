@@ -14,6 +14,7 @@ use crate::error::to_py;
 use crate::face::{Face, nothing, plain};
 use crate::foreign::Foreign;
 use crate::message::Page;
+use crate::pipeline::Pipeline;
 use crate::value::zone;
 use crate::wait::wait_here;
 
@@ -91,6 +92,13 @@ impl PgqueClient {
     #[pyo3(signature = (*_args, **_kwargs), text_signature = "(conn, *, _owns_conn=False)")]
     fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> PyClassInitializer<PgqueClient> {
         PyClassInitializer::from(Operations::new(Face::Blocking)).add_subclass(PgqueClient)
+    }
+
+    /// A way to send many events without waiting for each answer: a `with` block. Only on a connection that `pgque.connect`
+    /// opened.
+    fn pipeline(slf: &Bound<'_, Self>) -> PyResult<Pipeline> {
+        let core = pgque::blocking::Client::from(slf.as_super().get().state()?.core.clone());
+        slf.py().detach(|| core.pipeline()).map(Pipeline::new).map_err(to_py)
     }
 
     fn __enter__(slf: Py<Self>) -> Py<Self> {

@@ -39,7 +39,7 @@ impl Handle {
     }
 }
 
-/// Connect; the `Pending` of a handle for an `AsyncConnection`.
+/// Connect; the `Begun` of a handle for an `AsyncConnection`.
 #[pyfunction]
 pub fn open_async<'py>(py: Python<'py>, dsn: &str, autocommit: bool) -> PyResult<Bound<'py, PyAny>> {
     let settings = Settings::parse(dsn).map_err(to_py)?.autocommit(autocommit);

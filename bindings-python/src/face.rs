@@ -12,7 +12,7 @@ use crate::wait::wait;
 pub enum Face {
     /// The call waits, and gives its result.
     Blocking,
-    /// The call gives a `Pending` of the running loop's.
+    /// The call gives a `Begun` of the running loop's.
     Async,
 }
 

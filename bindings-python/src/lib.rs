@@ -16,6 +16,7 @@ mod logging;
 mod message;
 mod operations;
 mod payload;
+mod pipeline;
 mod producer;
 mod ticker;
 mod value;
@@ -29,7 +30,7 @@ mod _pgque {
     use pyo3::prelude::*;
 
     #[pymodule_export]
-    use crate::asynchronous::Pending;
+    use crate::asynchronous::Begun;
     #[pymodule_export]
     use crate::batch::{Batch, Lane};
     #[pymodule_export]
@@ -42,6 +43,8 @@ mod _pgque {
     use crate::dialogue::Dialogue;
     #[pymodule_export]
     use crate::message::Message;
+    #[pymodule_export]
+    use crate::pipeline::{Pending, Pipeline};
     #[pymodule_export]
     use crate::producer::{AsyncProducer, Producer};
     #[pymodule_export]

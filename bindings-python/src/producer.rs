@@ -11,6 +11,7 @@ use crate::consumer::each_option;
 use crate::error::to_py;
 use crate::face::{Face, nothing, plain};
 use crate::payload;
+use crate::pipeline::{Pending, detached};
 use crate::value::counters;
 
 /// What both producers can do.
@@ -69,6 +70,31 @@ impl Producer {
     )]
     fn new(dsn: &str, options: Option<&Bound<'_, PyDict>>) -> PyResult<PyClassInitializer<Producer>> {
         Ok(PyClassInitializer::from(Sender::new(dsn, options, Face::Blocking)?).add_subclass(Producer))
+    }
+
+    /// As `send`, but done once the event is accepted, in the order of the calls; what this gives has the id later.
+    ///
+    /// A wrong argument, a closed producer, and a queue that stays full for `send_timeout` are errors of this call, all
+    /// else of `result()`. It waits only while the queue is full.
+    #[pyo3(signature = (
+        queue, payload=None, *, r#type=None, extra1=None, extra2=None, extra3=None, extra4=None
+    ))]
+    #[expect(clippy::too_many_arguments, reason = "an event has this many fields, given by name")]
+    fn submit(
+        slf: &Bound<'_, Self>,
+        queue: &str,
+        payload: Option<Bound<'_, PyAny>>,
+        r#type: Option<String>,
+        extra1: Option<String>,
+        extra2: Option<String>,
+        extra3: Option<String>,
+        extra4: Option<String>,
+    ) -> PyResult<Pending> {
+        let py = slf.py();
+        let payload = payload.unwrap_or_else(|| py.None().into_bound(py));
+        let event = payload::event(&payload, r#type, [extra1, extra2, extra3, extra4])?;
+        let core = pgque::blocking::Producer::from(slf.as_super().get().core.clone());
+        detached(py, || core.submit(queue, event)).map(Pending::new)
     }
 
     fn __enter__(slf: Py<Self>) -> Py<Self> {

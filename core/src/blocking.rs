@@ -1,5 +1,7 @@
 //! The same client for threads. Every call waits on the calling thread; what it does stands with the async method.
 
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use crate::client::{Capabilities, Interval, Payloads, Replayed, Verdict};
@@ -7,10 +9,13 @@ use crate::connect::Settings;
 use crate::doctor::Finding;
 use crate::error::Result;
 use crate::message::{Event, Message};
+use crate::pending::Pending;
 use crate::producer::{ProducerOptions, ProducerStats};
 use crate::schema::{InstallOptions, InstallStep, Installed};
 use crate::value::ResultSet;
 
+pub use crate::pipeline::Pipeline;
+use crate::runtime::handle;
 pub use crate::runtime::wait;
 
 /// A blocking [`crate::Client`]. Clones share the connection; any thread may call.
@@ -62,6 +67,12 @@ impl Client {
     /// As [`crate::Connection::execute`].
     pub fn execute(&self, sql: &str, params: &[Option<String>]) -> Result<ResultSet> {
         wait(self.0.own_connection("execute")?.execute(sql, params))
+    }
+
+    /// A way to send without waiting for each answer. Fails with `conflict` on a caller's connection, which runs one call
+    /// at a time.
+    pub fn pipeline(&self) -> Result<Pipeline> {
+        Pipeline::new(&self.0)
     }
 
     /// As [`crate::install`].
@@ -161,6 +172,11 @@ impl Producer {
         wait(self.0.send(queue, event))
     }
 
+    /// As [`crate::Producer::submit`].
+    pub fn submit(&self, queue: &str, event: Event) -> Result<Pending<i64>> {
+        wait_unless_ready(self.0.submit(queue, event))
+    }
+
     /// As [`crate::Producer::flush`].
     pub fn flush(&self) -> Result<()> {
         wait(self.0.flush())
@@ -175,6 +191,18 @@ impl Producer {
     pub fn stats(&self) -> ProducerStats {
         self.0.stats()
     }
+}
+
+/// As [`wait`], for what hardly ever has to: the first look is without the preparations for a sleep.
+fn wait_unless_ready<T>(future: impl Future<Output = Result<T>>) -> Result<T> {
+    let mut future = pin!(future);
+    let runtime = handle()?;
+    let inside = runtime.enter();
+    if let Poll::Ready(result) = future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+        return result;
+    }
+    drop(inside);
+    wait(future)
 }
 
 pub use crate::consumer::{run_batches_blocking as run_batches, run_blocking as run};

@@ -10,6 +10,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use tokio::runtime::Handle;
 
 use crate::error::{Error, Kind, Result};
+use crate::park;
 use crate::runtime;
 
 /// A call under way. Dropping this leaves it running.
@@ -30,7 +31,8 @@ impl Call {
         let running = Arc::new(Running { runtime, progress, woken: AtomicBool::new(false) });
         {
             let _inside = running.runtime.enter();
-            running.go_on();
+            // A call may be begun in the midst of another one's wait.
+            park::passing_by(|| running.go_on());
         }
         Ok(Call(running))
     }

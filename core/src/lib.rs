@@ -16,6 +16,8 @@ mod message;
 mod packed;
 mod park;
 mod payload;
+mod pending;
+mod pipeline;
 mod policy;
 mod process;
 mod producer;
@@ -46,6 +48,7 @@ pub use error::{Error, Kind, Result, ServerError};
 pub use executor::{BoxFuture, ForeignConnection, ForeignError, Placeholder, check_nul};
 pub use message::{Event, Message, Payload, Timestamp};
 pub use packed::{MessageRef, Messages};
+pub use pending::Pending;
 pub use producer::{Producer, ProducerOptions, ProducerStats};
 pub use schema::{
     InstallOptions, InstallStep, Installed, SCHEMA_VERSION, install, install_plan, install_with, uninstall,

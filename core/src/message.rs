@@ -5,8 +5,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio_postgres::types::{FromSql, Type};
 
 use crate::error::{Error, Kind, Result};
-use crate::executor::Rows;
+use crate::executor::{Rows, check_nul};
 use crate::packed::MessageRef;
+use crate::payload::check_json;
 
 /// A point in time with the microsecond precision of PostgreSQL.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -82,6 +83,31 @@ pub struct Event {
     pub payload: Payload,
     /// `extra1` to `extra4`.
     pub extra: [Option<String>; 4],
+}
+
+impl Event {
+    /// What can be known to be wrong before the server sees it.
+    pub(crate) fn check(&self, op: &'static str, queue: &str) -> Result<()> {
+        check_nul(op, "queue", queue)?;
+        check_nul(op, "type", self.event_type.as_deref().unwrap_or_default())?;
+        let extras = ["extra1", "extra2", "extra3", "extra4"].into_iter().zip(&self.extra);
+        for (name, extra) in extras {
+            check_nul(op, name, extra.as_deref().unwrap_or_default())?;
+        }
+        match &self.payload {
+            Payload::Json(text) => check_json(op, || "payload".into(), text),
+            Payload::Text(text) => check_nul(op, "payload", text.as_deref().unwrap_or_default()),
+        }
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        let payload = match &self.payload {
+            Payload::Json(text) => text.len(),
+            Payload::Text(text) => text.as_ref().map_or(0, String::len),
+        };
+        let texts = self.extra.iter().chain([&self.event_type]);
+        payload + texts.flatten().map(String::len).sum::<usize>()
+    }
 }
 
 /// The body of an event.

@@ -88,6 +88,14 @@ pub(crate) fn poll_for<F: Future>(
     }
 }
 
+/// Polls what others take further: this thread will not be there to drive it.
+pub(crate) fn passing_by<T>(poll: impl FnOnce() -> T) -> T {
+    let blocking = BLOCKING.replace(false);
+    let result = poll();
+    BLOCKING.set(blocking);
+    result
+}
+
 pub(crate) fn is_blocking() -> bool {
     BLOCKING.get()
 }

@@ -90,6 +90,17 @@ def in_threads(threads, count, work):
     return clock.result(count)
 
 
+def pipelined(dsn, count):
+    """One behind the other, in one transaction. Only libpgque can."""
+    with transaction(dsn) as client:
+        clock = Clock()
+        with client.pipeline() as pipeline:
+            for number in range(count):
+                pipeline.send("bench", order(number))
+        client.conn.commit()
+        return clock.result(count)
+
+
 def concurrent(dsn, count, threads):
     """From many threads on one client, in one transaction. Only libpgque can."""
     with transaction(dsn) as client:
@@ -120,6 +131,18 @@ def producer(dsn, count, threads):
     with pgque.Producer(dsn) as sender:
         in_threads(threads, WARM_UP, lambda number: sender.send("bench", order(number)))
         return in_threads(threads, count, lambda number: sender.send("bench", order(number)))
+
+
+def submitted(dsn, count):
+    """One behind the other through one Producer, whose end waits until all are committed."""
+    with pgque.Producer(dsn) as sender:
+        for number in range(WARM_UP):
+            sender.submit("bench", order(number)).result()
+        clock = Clock()
+        for number in range(count):
+            sender.submit("bench", order(number))
+        sender.flush()
+        return clock.result(count)
 
 
 def send_batch(dsn, calls, size):

@@ -63,10 +63,13 @@ class Bench(Beside):
     def concurrent(self) -> None:
         """Beside the loop that makes the same promise: one transaction for all, or a commit for each."""
         loop = self.figures("send", 8000)["peer"]
+        self.rate("send, pipelined, one transaction", 3.5, self.ours("pipelined", 60_000), loop)
         self.rate(
             "send, 16 threads, one transaction", 3.5, self.ours("concurrent", 30_000, 16), loop
         )
         self.rate("send, 64 tasks, one transaction", 3.5, self.ours("tasks", 30_000, 64), loop)
+        submitted = self.ours("submitted", 200_000)
+        self.rate("Producer.submit, one thread, beside one transaction", 15, submitted, loop)
         committed = self.figures("commit", 2000)["peer"]
         sent = self.ours("producer", 60_000, 64)
         self.rate("Producer.send, 64 threads, beside a commit each", 15, sent, committed)

@@ -217,6 +217,9 @@ class Producer:
             "producer_send_many", producer=self.name, payloads=payloads, tasks=tasks, **arguments
         )
 
+    def submit(self, events: list[dict[str, Any]]) -> dict[str, Any]:
+        return self.driver.call("producer_submit", producer=self.name, events=events)
+
     def flush(self) -> None:
         self.driver.call("producer_flush", producer=self.name)
 

@@ -27,7 +27,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from ._pgque import Message, PgqueClient, Producer, __version__
+from ._pgque import Message, Pending, PgqueClient, Pipeline, Producer, __version__
 from .client import connect
 from .connection import Connection, Cursor
 from .consumer import Consumer
@@ -85,6 +85,7 @@ __all__ = [
     "Health",
     "Message",
     "Notification",
+    "Pending",
     "PgqueBatchNotFound",
     "PgqueClient",
     "PgqueClosedError",
@@ -101,6 +102,7 @@ __all__ = [
     "PgqueReceiveOverflowError",
     "PgqueServerError",
     "PgqueTimeoutError",
+    "Pipeline",
     "Producer",
     "ProducerStats",
     "Replayed",

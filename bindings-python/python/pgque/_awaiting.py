@@ -7,7 +7,7 @@ from collections.abc import Callable, Coroutine, Generator
 from typing import Any, Generic, Protocol, TypeVar
 
 from ._callers import converse
-from ._pgque import Dialogue, Pending
+from ._pgque import Begun, Dialogue
 
 _T = TypeVar("_T")
 
@@ -19,7 +19,7 @@ class _Closing(Protocol):
 _Opened = TypeVar("_Opened", bound=_Closing)
 
 
-async def answer(pending: Pending[_T]) -> _T:
+async def answer(pending: Begun[_T]) -> _T:
     """What the call gives. Whoever stops waiting, in whatever way, gives it up."""
     try:
         return await pending.future

@@ -67,13 +67,24 @@ impl Client {
     /// Unlike in [`Client::send`] the type is stored as given, `None` as NULL. An empty batch sends nothing and
     /// does not look at the queue. Errors as [`Client::send`], naming the first bad payload.
     pub async fn send_batch(&self, queue: &str, event_type: Option<&str>, payloads: Payloads) -> Result<Vec<i64>> {
-        let (sql, bodies) = match payloads {
-            Payloads::Json(texts) => {
-                for (i, text) in texts.iter().enumerate() {
-                    check_json("send_batch", || format!("payloads[{i}]"), text)?;
-                }
-                (SEND_BATCH_JSON, texts.into_iter().map(Some).collect())
+        if let Payloads::Json(texts) = &payloads {
+            for (i, text) in texts.iter().enumerate() {
+                check_json("send_batch", || format!("payloads[{i}]"), text)?;
             }
+        }
+        self.send_checked("send_batch", queue, event_type, payloads).await
+    }
+
+    /// As [`Client::send_batch`], for payloads that are known to be JSON if they should be.
+    pub(crate) async fn send_checked(
+        &self,
+        op: &'static str,
+        queue: &str,
+        event_type: Option<&str>,
+        payloads: Payloads,
+    ) -> Result<Vec<i64>> {
+        let (sql, bodies) = match payloads {
+            Payloads::Json(texts) => (SEND_BATCH_JSON, texts.into_iter().map(Some).collect()),
             Payloads::Text(texts) => (SEND_BATCH_TEXT, texts),
         };
         if bodies.is_empty() {
@@ -84,7 +95,7 @@ impl Client {
             Param::maybe("type", event_type.map(str::to_owned)),
             Param::array("payloads", bodies),
         ];
-        let rows = self.run("send_batch", sql, params).await?;
+        let rows = self.run(op, sql, params).await?;
         (0..rows.len()).map(|i| Ok(rows.number(i, 0)?.unwrap_or_default())).collect()
     }
 }

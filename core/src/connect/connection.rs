@@ -10,6 +10,7 @@ use tokio::sync::{Mutex as AsyncMutex, MutexGuard};
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
+use super::ahead::Ahead;
 use super::prepared::{self, Worth};
 use super::raw::{self, check_copy};
 use super::session::{Notification, Pulse, Session};
@@ -50,6 +51,7 @@ struct Shared {
     state: Mutex<State>,
     /// What to LISTEN to again after a reconnect.
     channels: Mutex<BTreeSet<String>>,
+    ahead: Ahead,
 }
 
 #[derive(Clone, Copy)]
@@ -72,6 +74,7 @@ impl Connection {
             session: AsyncMutex::new(Some(session)),
             state: Mutex::new(state),
             channels: Mutex::default(),
+            ahead: Ahead::default(),
         })))
     }
 
@@ -110,6 +113,7 @@ impl Connection {
     /// Closes the connection; an open transaction is rolled back by the server. Twice is fine.
     pub async fn close(&self) {
         if !self.0.owner.is_other() && !self.state(|s| std::mem::replace(&mut s.closed, true)) {
+            self.0.ahead.send();
             // The last statement in flight holds the last reference; the socket closes after it.
             if let Some(session) = self.0.session.lock().await.take() {
                 session.end_waits();
@@ -296,7 +300,13 @@ impl Connection {
 
     /// Asks the server to end the statement that runs now. The call that runs it fails with `timeout`.
     pub async fn cancel(&self) -> Result<()> {
-        self.session("cancel").await?.cancel().await
+        self.check_open("cancel")?;
+        // Not by way of the slot, which the end of a transaction holds for as long as it waits for that statement.
+        let latest = self.latest("cancel")?;
+        match latest.closed_reason() {
+            None => latest.cancel().await,
+            Some(_) => self.session("cancel").await?.cancel().await,
+        }
     }
 
     /// Runs a typed call's statement.
@@ -476,7 +486,28 @@ impl Connection {
     /// The place of the session, locked.
     async fn slot(&self, op: &'static str) -> Result<MutexGuard<'_, Option<Arc<Session>>>> {
         self.0.owner.check(op)?;
+        self.0.ahead.send();
         Ok(self.0.session.lock().await)
+    }
+
+    /// Has `sender` called once, right before this connection sends anything else.
+    pub(crate) fn put_ahead(&self, sender: Box<dyn FnOnce() + Send>) {
+        self.0.ahead.put(sender);
+    }
+
+    /// Fails with `closed` if the connection was closed, or is another process's.
+    pub(crate) fn check_open(&self, op: &'static str) -> Result<()> {
+        self.0.owner.check(op)?;
+        if self.state(|s| s.closed) { Err(closed(op)) } else { Ok(()) }
+    }
+
+    /// Whether what is sent now becomes part of a transaction together with what is sent next.
+    pub(crate) fn is_in_transaction(&self) -> bool {
+        self.state(|s| match s.transaction {
+            TransactionStatus::Idle => !s.autocommit,
+            TransactionStatus::Active => true,
+            TransactionStatus::Failed => false,
+        })
     }
 
     fn channels<T>(&self, f: impl FnOnce(&mut BTreeSet<String>) -> T) -> T {

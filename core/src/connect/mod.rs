@@ -1,5 +1,6 @@
 //! Connections: settings, the socket, transactions, notifications. The only place that opens a socket.
 
+mod ahead;
 mod connection;
 #[cfg_attr(not(target_os = "linux"), path = "crew_portable.rs")]
 mod crew;
@@ -18,6 +19,7 @@ mod tls;
 mod wheel;
 mod wire;
 
+pub(crate) use ahead::sending_ahead;
 pub use connection::{Connection, TransactionStatus};
 pub use session::Notification;
 pub(crate) use session::Pulse;

@@ -16,9 +16,8 @@ pub use stats::ProducerStats;
 use crate::client::DEFAULT_TYPE;
 use crate::connect::Settings;
 use crate::error::{Error, Kind, Result};
-use crate::executor::check_nul;
-use crate::message::{Event, Payload};
-use crate::payload::check_json;
+use crate::message::Event;
+use crate::pending::Pending;
 use crate::process::Owner;
 use crate::runtime;
 use worker::Worker;
@@ -92,44 +91,59 @@ impl Producer {
     /// with an error for which [`Error::is_uncertain`] holds if the connection was lost at the wrong moment. Dropping
     /// the call does not take back what was accepted.
     pub async fn send(&self, queue: &str, event: &Event) -> Result<i64> {
-        let jobs = self.jobs("send")?;
-        check(queue, event)?;
-        let until = Instant::now() + self.0.options.send_timeout;
-        let accepted = tokio::time::timeout_at(until.into(), self.accept(jobs, queue, event, until)).await;
-        let answer = accepted.map_err(|_| {
-            let seconds = self.0.options.send_timeout.as_secs_f64();
-            Error::new(Kind::Timeout, "send", format!("the producer's queue stayed full for {seconds} s; not sent"))
-        })??;
-        answer.await.unwrap_or_else(|_| Err(closed("send")))
+        self.accept(queue, event.clone()).await?.await.unwrap_or_else(|_| Err(closed("send")))
+    }
+
+    /// As [`Producer::send`], but done once the event is accepted: its id, or its error, is for who waits for what this
+    /// gives. What can be known at once to be wrong, and a queue that stays full, are errors of this call.
+    pub async fn submit(&self, queue: &str, event: Event) -> Result<Pending<i64>> {
+        self.accept(queue, event).await.map(Pending::new)
     }
 
     /// Waits for room and queues the event.
-    async fn accept(
-        &self,
-        jobs: mpsc::Sender<Job>,
-        queue: &str,
-        event: &Event,
-        until: Instant,
-    ) -> Result<oneshot::Receiver<Result<i64>>> {
-        let bytes = size(queue, event);
+    async fn accept(&self, queue: &str, event: Event) -> Result<oneshot::Receiver<Result<i64>>> {
+        let jobs = self.jobs("send")?;
+        check(queue, &event)?;
+        let until = Instant::now() + self.0.options.send_timeout;
+        let bytes = size(queue, &event);
         // An event larger than all the room takes all of it.
         let wanted = u32::try_from(bytes.min(self.0.options.queue_bytes_max)).unwrap_or(u32::MAX);
         // First without waiting: a wait may be put off by the scheduler although there is room, and later calls of the
         // same task would overtake this one.
-        let room = match self.0.room.clone().try_acquire_many_owned(wanted) {
-            Ok(room) => room,
-            Err(_) => self.0.room.clone().acquire_many_owned(wanted).await.map_err(|_| closed("send"))?,
-        };
-        let slot = match jobs.try_reserve() {
-            Ok(slot) => slot,
-            Err(_) => jobs.reserve().await.map_err(|_| closed("send"))?,
+        let (room, slot) = match self.0.room.clone().try_acquire_many_owned(wanted).ok() {
+            None => self.place(&jobs, None, wanted, until).await?,
+            Some(room) => match jobs.try_reserve() {
+                Ok(slot) => (room, slot),
+                Err(_) => self.place(&jobs, Some(room), wanted, until).await?,
+            },
         };
         let (answer, receiver) = oneshot::channel();
-        let event_type = event.event_type.clone().filter(|t| !t.is_empty()).unwrap_or_else(|| DEFAULT_TYPE.into());
-        let event = Event { event_type: Some(event_type), ..event.clone() };
+        let event_type = event.event_type.filter(|t| !t.is_empty()).unwrap_or_else(|| DEFAULT_TYPE.into());
+        let event = Event { event_type: Some(event_type), ..event };
         self.count(|stats| stats.queue_length += 1);
         slot.send(Job::Send(Box::new(Item { queue: queue.to_owned(), event, bytes, until, answer, _room: room })));
         Ok(receiver)
+    }
+
+    /// Waits for a place in the queue.
+    async fn place<'a>(
+        &self,
+        jobs: &'a mpsc::Sender<Job>,
+        room: Option<OwnedSemaphorePermit>,
+        wanted: u32,
+        until: Instant,
+    ) -> Result<(OwnedSemaphorePermit, mpsc::Permit<'a, Job>)> {
+        let place = async {
+            let room = match room {
+                Some(room) => room,
+                None => self.0.room.clone().acquire_many_owned(wanted).await.map_err(|_| closed("send"))?,
+            };
+            Ok((room, jobs.reserve().await.map_err(|_| closed("send"))?))
+        };
+        tokio::time::timeout_at(until.into(), place).await.map_err(|_| {
+            let seconds = self.0.options.send_timeout.as_secs_f64();
+            Error::new(Kind::Timeout, "send", format!("the producer's queue stayed full for {seconds} s; not sent"))
+        })?
     }
 
     /// Waits until everything that was accepted before is answered, well or not.
@@ -189,16 +203,7 @@ impl Drop for Shared {
 
 /// What can be known to be wrong before the server sees it.
 fn check(queue: &str, event: &Event) -> Result<()> {
-    check_nul("send", "queue", queue)?;
-    check_nul("send", "type", event.event_type.as_deref().unwrap_or_default())?;
-    let extras = ["extra1", "extra2", "extra3", "extra4"].into_iter().zip(&event.extra);
-    for (name, extra) in extras {
-        check_nul("send", name, extra.as_deref().unwrap_or_default())?;
-    }
-    match &event.payload {
-        Payload::Json(text) => check_json("send", || "payload".into(), text)?,
-        Payload::Text(text) => check_nul("send", "payload", text.as_deref().unwrap_or_default())?,
-    }
+    event.check("send", queue)?;
     match size(queue, event) {
         bytes if bytes > PAYLOAD_BYTES_MAX => {
             Err(Error::invalid("send", format!("the event has {bytes} bytes; at most {PAYLOAD_BYTES_MAX} can be sent")))
@@ -208,12 +213,7 @@ fn check(queue: &str, event: &Event) -> Result<()> {
 }
 
 fn size(queue: &str, event: &Event) -> usize {
-    let payload = match &event.payload {
-        Payload::Json(text) => text.len(),
-        Payload::Text(text) => text.as_ref().map_or(0, String::len),
-    };
-    let texts = event.extra.iter().chain([&event.event_type]);
-    payload + queue.len() + texts.flatten().map(String::len).sum::<usize>()
+    queue.len() + event.bytes()
 }
 
 fn closed(op: &'static str) -> Error {

@@ -70,10 +70,15 @@ json_t *ticker_start(call *c);
 json_t *ticker_stop(call *c);
 json_t *ticker_stats(call *c);
 
+/* pipeline.c: sends that are begun one behind the other. */
+json_t *do_pipelined(call *c);
+json_t *submit_all(call *c, pgque_producer *on);
+
 /* producer.c: producers, and threads that share one. */
 json_t *producer_start(call *c);
 json_t *producer_send(call *c);
 json_t *producer_send_many(call *c);
+json_t *producer_submit(call *c);
 json_t *producer_flush(call *c);
 json_t *producer_close(call *c);
 json_t *producer_stats(call *c);

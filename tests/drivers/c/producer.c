@@ -125,6 +125,11 @@ json_t *producer_send_many(call *c) {
     return ids;
 }
 
+json_t *producer_submit(call *c) {
+    pgque_producer *on = producer(c);
+    return on ? submit_all(c, on) : NULL;
+}
+
 json_t *producer_flush(call *c) {
     pgque_producer *on = producer(c);
     if (on) {

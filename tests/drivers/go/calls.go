@@ -140,6 +140,7 @@ var calls = map[string]func(*pgque.Client, request) (any, error){
 	"send": func(c *pgque.Client, r request) (any, error) {
 		return asID(c.Send(background, r.text("queue"), r.event()))
 	},
+	"pipelined": pipelined,
 	"send_batch": func(c *pgque.Client, r request) (any, error) {
 		eventType := r.maybeText("type")
 		var options []pgque.NullType

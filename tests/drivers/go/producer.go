@@ -26,7 +26,10 @@ var producerCalls = map[string]func(*pgque.Producer, request) (any, error){
 		return asID(p.Send(background, r.text("queue"), r.event()))
 	},
 	"producer_send_many": sendMany,
-	"producer_flush":     func(p *pgque.Producer, r request) (any, error) { return nil, p.Flush(background) },
+	"producer_submit": func(p *pgque.Producer, r request) (any, error) {
+		return sendAll(r, p.Submit, func() error { return p.Flush(background) })
+	},
+	"producer_flush": func(p *pgque.Producer, r request) (any, error) { return nil, p.Flush(background) },
 	"producer_close": func(p *pgque.Producer, r request) (any, error) {
 		ctx := background
 		if r.has("deadline") {

@@ -342,6 +342,17 @@ function producerStats(request) {
 
 // Operations.
 
+/** The outcome of each of the request's events, which need no more than promises to be sent one behind the other. */
+async function sendAll(request, on, then) {
+  const sent = request.events.map(async (event) => on.send(event.queue, payload(event), sendOptions(event)))
+  const [end, ...settled] = await Promise.allSettled([then(), ...sent])
+  const failed = [end, ...settled].find(({ reason }) => reason !== undefined)
+  const outcomes = settled.map(({ value, reason }) =>
+    reason === undefined ? { id: String(value) } : { error: fault(reason) },
+  )
+  return { outcomes, flush: failed === undefined ? null : fault(failed.reason) }
+}
+
 const sendOptions = (request) => pick(request, 'type', 'extra1', 'extra2', 'extra3', 'extra4')
 const nothing = async (promise) => {
   await promise
@@ -385,6 +396,7 @@ const OPERATIONS = {
   },
   version: (r) => clientOf(r).version(),
   send: (r) => id(clientOf(r).send(r.queue, payload(r), sendOptions(r))),
+  pipelined: (r) => sendAll(r, clientOf(r), () => (r.commit ? clientOf(r).commit() : null)),
   send_batch: async (r) => {
     const payloads = 'texts' in r ? r.texts.map(pgque.text) : r.payloads
     return (await clientOf(r).sendBatch(r.queue, r.type, payloads)).map(String)
@@ -443,6 +455,7 @@ const OPERATIONS = {
   producer_start: async (r) => nothing(producerStart(r)),
   producer_send: (r) => id(producerOf(r).send(r.queue, payload(r), sendOptions(r))),
   producer_send_many: (r) => producerSendMany(r),
+  producer_submit: (r) => sendAll(r, producerOf(r), () => producerOf(r).flush()),
   producer_flush: (r) => nothing(producerOf(r).flush()),
   producer_close: (r) => nothing(producerOf(r).close(pick(r, 'deadline'))),
   producer_stats: async (r) => producerStats(r),

@@ -10,6 +10,7 @@ import asyncio
 import inspect
 import threading
 from collections.abc import Callable
+from concurrent.futures import Future
 from typing import Any
 
 import asyncpg
@@ -41,6 +42,26 @@ class OnLoop:
         if name == "conn":
             return value if isinstance(value, pgque.AsyncConnection) else OnLoop(value)
         return (lambda *a, **k: wait(lambda: value(*a, **k))) if callable(value) else value
+
+
+class Tasks:
+    """Sends of tasks that are begun one after the other."""
+
+    def __init__(self, target: Any) -> None:
+        self.target = target
+        self.begun: list[Future[Any]] = []
+
+    def send(self, *args: Any, **options: Any) -> Future[Any]:
+        async def call() -> Any:
+            return await self.target.send(*args, **options)
+
+        self.begun.append(asyncio.run_coroutine_threadsafe(call(), LOOP))
+        return self.begun[-1]
+
+    def flush(self) -> None:
+        for error in [future.exception() for future in self.begun]:
+            if error is not None:
+                raise error
 
 
 class AsyncBackground(driver.Background):
@@ -102,6 +123,12 @@ class AsyncDriver(driver.Driver):
 
     def over_caller(self, dsn: str) -> Any:
         return OnLoop(pgque.AsyncPgqueClient(wait(lambda: asyncpg.connect(**settings(dsn)))))
+
+    def pipeline(self, client: Any) -> Any:
+        return Tasks(client.target)
+
+    def submitting(self, producer: Any) -> Any:
+        return Tasks(producer.target)
 
     def make(self, kind: str, /, *args: Any, **options: Any) -> Any:
         made = wait(lambda: getattr(pgque, f"Async{kind}")(*args, **options))

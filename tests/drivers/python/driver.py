@@ -10,93 +10,15 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime, timedelta, timezone
 from typing import Any, ClassVar
 
 import pgque
 import psycopg
-
-EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
-EXTRAS = ("extra1", "extra2", "extra3", "extra4")
+from values import EXTRAS, cell, library_error, message, micros, payload, span, table, verdict
 
 
 class Unknown(Exception):
     """The operation is not one of ours."""
-
-
-# Values
-
-
-def span(value: Any) -> Any:
-    """A length of time: a number, a text, or a special float."""
-    if isinstance(value, dict):
-        return {"nan": float("nan"), "infinity": float("inf")}[value["special"]]
-    return value
-
-
-def special(name: str) -> Any:
-    values: dict[str, Callable[[], Any]] = {
-        "nan": lambda: {"n": float("nan")},
-        "lone_surrogate": lambda: {"text": "\ud800"},
-        "nul": lambda: {"text": "a\0b"},
-        "unserialisable": lambda: {1, 2},
-        "big_integer": lambda: {"n": 123456789012345678901234567890},
-        "deep": lambda: json.loads("[" * 200 + "]" * 200),
-    }
-    return values[name]()
-
-
-def payload(request: dict[str, Any]) -> Any:
-    if "special" in request:
-        return special(request["special"])
-    return pgque.Text(request["text"]) if "text" in request else request["payload"]
-
-
-def micros(at: datetime) -> str:
-    return str((at - EPOCH) // timedelta(microseconds=1))
-
-
-def message(msg: pgque.Message) -> dict[str, Any]:
-    return {
-        "msg_id": str(msg.msg_id),
-        "batch_id": str(msg.batch_id),
-        "type": msg.type,
-        "payload": msg.payload,
-        "retry_count": msg.retry_count,
-        "created_at": micros(msg.created_at),
-        **{name: getattr(msg, name) for name in EXTRAS},
-    }
-
-
-def cell(value: Any) -> Any:
-    if value is None or isinstance(value, str):
-        return value
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, float):
-        return repr(value).removesuffix(".0")
-    if isinstance(value, datetime) and value.tzinfo is not None:
-        return micros(value)
-    if isinstance(value, timedelta):
-        return f"{value.days} days"
-    if isinstance(value, bytes):
-        return value.hex()
-    if isinstance(value, list):
-        return [cell(item) for item in value]
-    if isinstance(value, dict):
-        return json.dumps(value)
-    return str(value)
-
-
-def table(rows: pgque.Rows) -> dict[str, Any]:
-    cells = [[cell(value) for value in row.values()] for row in rows]
-    return {"columns": list(rows.columns), "rows": cells, "rows_affected": len(rows)}
-
-
-def verdict(item: dict[str, Any]) -> tuple[int, pgque.Verdict | None]:
-    given = {name: span(item[name]) for name in ("after", "reason") if name in item}
-    made = {"ack": lambda: None, "retry": pgque.retry, "dead": pgque.dead}[item["verdict"]]
-    return int(item["msg_id"]), made(**given)
 
 
 # Handles
@@ -202,6 +124,11 @@ def end(_msg: pgque.Message, client: pgque.PgqueClient) -> pgque.Verdict | None:
 TRANSACTIONAL = {"record": record, "record_fail": record_fail, "commit": end}
 
 
+class Submitting:
+    def __init__(self, producer: pgque.Producer) -> None:
+        self.send, self.flush = producer.submit, producer.flush
+
+
 class Driver:
     """Holds what has been made, and says how it is made; `async_driver.py` makes other things."""
 
@@ -222,6 +149,13 @@ class Driver:
     def make(self, kind: str, /, *args: Any, **options: Any) -> Any:
         """A ``Consumer``, ``Ticker`` or ``Producer``."""
         return getattr(pgque, kind)(*args, **options)
+
+    def pipeline(self, client: Any) -> Any:
+        return client.pipeline()
+
+    def submitting(self, producer: Any) -> Any:
+        """As `pipeline`, through a producer."""
+        return Submitting(producer)
 
     def call(self, request: dict[str, Any]) -> Any:
         op = request["op"]
@@ -309,6 +243,42 @@ def capabilities(driver: Driver, request: dict[str, Any]) -> Any:
 def send(driver: Driver, request: dict[str, Any]) -> str:
     options = given(request, "type", *EXTRAS)
     return str(driver.client(request).send(request["queue"], payload(request), **options))
+
+
+@operation
+def pipelined(driver: Driver, request: dict[str, Any]) -> Any:
+    client = driver.client(request)
+    then = client.commit if request.get("commit") else lambda: None
+    return send_all(request, driver.pipeline(client), then)
+
+
+def send_all(request: dict[str, Any], pipeline: Any, then: Callable[[], None]) -> Any:
+    """The outcome of each of the request's events, and of the flush behind them."""
+    results = [begun(pipeline, event) for event in request["events"]]
+    first = outcome(then)
+    flushed = outcome(pipeline.flush)
+    outcomes = [outcome(result, "id") for result in results]
+    return {"outcomes": outcomes, "flush": first.get("error") or flushed.get("error")}
+
+
+def begun(pipeline: Any, event: dict[str, Any]) -> Callable[[], Any]:
+    options = given(event, "type", *EXTRAS)
+    try:
+        return pipeline.send(event["queue"], payload(event), **options).result
+    except pgque.PgqueError as error:
+        refused = error
+
+    def refuse() -> None:
+        raise refused
+
+    return refuse
+
+
+def outcome(result: Callable[[], Any], name: str = "ok") -> dict[str, Any]:
+    try:
+        return {name: str(result())}
+    except pgque.PgqueError as error:
+        return {"error": library_error(error)}
 
 
 @operation
@@ -468,6 +438,11 @@ def producer_send_many(driver: Driver, request: dict[str, Any]) -> list[str]:
 
 
 @operation
+def producer_submit(driver: Driver, request: dict[str, Any]) -> Any:
+    return send_all(request, driver.submitting(driver.producer(request)), lambda: None)
+
+
+@operation
 def producer_flush(driver: Driver, request: dict[str, Any]) -> None:
     driver.producer(request).flush()
 
@@ -521,21 +496,6 @@ plain("dlq_purge", "queue", optional=("older_than",))
 
 
 # Lines
-
-
-def library_error(error: pgque.PgqueError) -> dict[str, Any]:
-    return {
-        "kind": error.kind,
-        "number": error.code,
-        "op": error.op,
-        "message": error.message,
-        "sqlstate": error.sqlstate,
-        "detail": error.detail,
-        "hint": error.hint,
-        "retriable": error.retriable,
-        "uncertain": error.uncertain,
-        "configured_limit": getattr(error, "configured_limit", None),
-    }
 
 
 def answer(driver: Driver, line: str) -> dict[str, Any]:

@@ -16,6 +16,7 @@ use crate::background::RunningTicker;
 use crate::caller::CallerConnection;
 use crate::consumer::RunningConsumer;
 use crate::json::{messages, table};
+use crate::pipeline::pipelined;
 use crate::producer::Producers;
 use crate::{Answer, Fault};
 
@@ -36,6 +37,7 @@ const OPERATIONS: &[&str] = &[
     "version",
     "send",
     "send_batch",
+    "pipelined",
     "subscribe",
     "unsubscribe",
     "subscribe_subconsumer",
@@ -80,6 +82,7 @@ const OPERATIONS: &[&str] = &[
     "producer_start",
     "producer_send",
     "producer_send_many",
+    "producer_submit",
     "producer_flush",
     "producer_close",
     "producer_stats",
@@ -117,6 +120,7 @@ impl Driver {
             "consumer_health" => Ok(known(self.consumers.get(args.text("consumer")?))?.health()),
             "consumer_hooks" => Ok(known(self.consumers.get(args.text("consumer")?))?.hooks()),
             "consumer_stop" => known(self.consumers.remove(args.text("consumer")?))?.stop(),
+            "pipelined" => pipelined(known(self.clients.get(args.text("client")?))?, args),
             op if op.starts_with("producer_") && OPERATIONS.contains(&op) => self.producers.call(op, args),
             "ticker_stats" => Ok(known(self.tickers.get(args.text("ticker")?))?.stats()),
             "ticker_start" => {

@@ -6,6 +6,7 @@ mod caller;
 mod calls;
 mod consumer;
 mod json;
+mod pipeline;
 mod producer;
 mod trace;
 

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use crate::args::Args;
 use crate::background::{object, plain};
+use crate::pipeline::send_all;
 use crate::{Answer, Fault};
 
 #[derive(Default)]
@@ -33,6 +34,10 @@ impl Producers {
         match op {
             "producer_send" => Ok(json!(wait(producer.send(args.text("queue")?, &args.event()?))?.to_string())),
             "producer_send_many" => send_many(producer, args),
+            "producer_submit" => {
+                let producer = pgque::blocking::Producer::from(producer.clone());
+                send_all(args, |queue, event| producer.submit(queue, event), || producer.flush())
+            }
             "producer_flush" => Ok(wait(producer.flush()).map(|()| Value::Null)?),
             "producer_close" => {
                 let deadline = time_limit("close", "deadline", args.number("deadline").unwrap_or(f64::INFINITY))?;

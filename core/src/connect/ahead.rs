@@ -1,0 +1,34 @@
+//! What has to be sent before whatever the caller sends next.
+
+use std::cell::Cell;
+use std::sync::{Mutex, PoisonError};
+
+thread_local! {
+    /// Whether this thread is just sending what waits: that must not wait for itself.
+    static SENDING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Senders of what waits, each to be called once.
+#[derive(Default)]
+pub(super) struct Ahead(Mutex<Vec<Box<dyn FnOnce() + Send>>>);
+
+impl Ahead {
+    pub fn put(&self, sender: Box<dyn FnOnce() + Send>) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(sender);
+    }
+
+    pub fn send(&self) {
+        if !SENDING.get() {
+            let senders = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+            senders.into_iter().for_each(sending_ahead);
+        }
+    }
+}
+
+/// For whoever sends what waits: what this sends has nothing to wait for.
+pub(crate) fn sending_ahead<T>(send: impl FnOnce() -> T) -> T {
+    let before = SENDING.replace(true);
+    let result = send();
+    SENDING.set(before);
+    result
+}

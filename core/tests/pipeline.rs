@@ -1,0 +1,217 @@
+//! Pipelines against a real server that is stuck, away, or slow.
+//!
+//! `PGQUE_TEST_DSN` names a server where the role may create databases and end other sessions.
+
+#![allow(clippy::unwrap_used)]
+
+#[path = "engine/support.rs"]
+#[allow(dead_code)]
+mod support;
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use pgque::blocking::{Client, Pipeline};
+use pgque::{Event, Kind, Payload};
+use support::{Ask, Database, until};
+
+/// A database with the queue `q`, and a client of it.
+struct Bench {
+    client: Client,
+    sql: postgres::Client,
+    database: Database,
+}
+
+impl Bench {
+    fn new() -> Bench {
+        let database = Database::new();
+        let mut sql = database.client();
+        sql.run("select pgque.create_queue('q')");
+        let server = std::env::var("PGQUE_TEST_DSN").unwrap();
+        let name: String = sql.get("select current_database()::text");
+        let dsn = format!("{}/{name}", server.rsplit_once('/').expect("a URI").0);
+        Bench { client: Client::connect(&dsn).unwrap(), sql, database }
+    }
+
+    fn ids(&mut self) -> Vec<i64> {
+        let rows = self.sql.query("select ev_id from pgque.event_1 order by ev_id", &[]).unwrap();
+        rows.iter().map(|row| row.get(0)).collect()
+    }
+
+    /// A session that keeps every event out until it is dropped.
+    fn stuck(&self) -> postgres::Client {
+        let mut holder = self.database.client();
+        holder.run("begin; lock table pgque.event_1 in access exclusive mode");
+        holder
+    }
+}
+
+fn event(n: usize) -> Event {
+    Event { payload: Payload::Json(n.to_string()), ..Event::default() }
+}
+
+fn send(pipeline: &Pipeline, n: usize) -> pgque::Pending<i64> {
+    pipeline.send("q", event(n)).unwrap()
+}
+
+#[test]
+fn no_more_than_a_bounded_number_is_under_way() {
+    let bench = Bench::new();
+    let stuck = bench.stuck();
+    let pipeline = bench.client.pipeline().unwrap();
+    let begun = AtomicUsize::new(0);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            for n in 0..2500 {
+                send(&pipeline, n);
+                begun.fetch_add(1, Ordering::SeqCst);
+            }
+            pipeline.flush().unwrap();
+        });
+        until("1000 are under way", || begun.load(Ordering::SeqCst) == 1000);
+        thread::sleep(Duration::from_millis(200));
+        assert_eq!(begun.load(Ordering::SeqCst), 1000);
+        drop(stuck);
+    });
+    assert_eq!(begun.load(Ordering::SeqCst), 2500);
+}
+
+#[test]
+fn large_events_count_by_their_bytes() {
+    let bench = Bench::new();
+    let stuck = bench.stuck();
+    let pipeline = bench.client.pipeline().unwrap();
+    let begun = AtomicUsize::new(0);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            for _ in 0..40 {
+                let payload = Payload::Text(Some("x".repeat(4 << 20)));
+                pipeline.send("q", Event { payload, ..Event::default() }).unwrap();
+                begun.fetch_add(1, Ordering::SeqCst);
+            }
+            pipeline.flush().unwrap();
+        });
+        until("15 are under way", || begun.load(Ordering::SeqCst) == 15);
+        thread::sleep(Duration::from_millis(200));
+        assert_eq!(begun.load(Ordering::SeqCst), 15);
+        drop(stuck);
+    });
+}
+
+#[test]
+fn a_wait_may_end_before_the_send() {
+    let bench = Bench::new();
+    let stuck = bench.stuck();
+    let pipeline = bench.client.pipeline().unwrap();
+    let pending = send(&pipeline, 1);
+    let late = pending.wait(Some(Duration::from_millis(50))).unwrap_err();
+    assert_eq!(late.kind(), Kind::Timeout);
+    drop(stuck);
+    let id = pending.wait(None).unwrap();
+    assert_eq!(pending.wait(Some(Duration::ZERO)).unwrap(), id, "once known it is known");
+    pipeline.flush().unwrap();
+}
+
+#[test]
+fn a_stuck_statement_is_cancelled_and_the_connection_goes_on() {
+    let mut bench = Bench::new();
+    let stuck = bench.stuck();
+    bench.client.begin().unwrap();
+    let pipeline = bench.client.pipeline().unwrap();
+    let pending: Vec<_> = (0..50).map(|n| send(&pipeline, n)).collect();
+    let waits = "select exists (select from pg_stat_activity where wait_event_type = 'Lock')";
+    until("the first one waits", || bench.sql.get::<bool>(waits));
+    pipeline.cancel();
+    assert_eq!(pipeline.flush().unwrap_err().sqlstate(), Some("57014"));
+    assert_eq!(pending[0].wait(None).unwrap_err().sqlstate(), Some("57014"));
+    assert!(pending[49].wait(None).is_err());
+    bench.client.rollback().unwrap();
+    drop(stuck);
+    let id = bench.client.send("q", &event(1)).unwrap();
+    assert_eq!(bench.ids(), [id]);
+    pipeline.cancel();
+    bench.client.version().unwrap();
+}
+
+#[test]
+fn a_rollback_that_waits_for_a_stuck_statement_does_not_keep_the_cancel_waiting() {
+    let bench = Bench::new();
+    let stuck = bench.stuck();
+    bench.client.begin().unwrap();
+    let pipeline = bench.client.pipeline().unwrap();
+    let pending = send(&pipeline, 1);
+    let ended = thread::scope(|scope| {
+        let rollback = scope.spawn(|| bench.client.rollback());
+        thread::sleep(Duration::from_millis(200));
+        pipeline.cancel();
+        let ended = pending.wait(Some(Duration::from_secs(10)));
+        drop(stuck);
+        rollback.join().unwrap().unwrap();
+        ended
+    });
+    assert_eq!(ended.unwrap_err().sqlstate(), Some("57014"));
+}
+
+#[test]
+fn a_lost_connection_is_told_to_all_that_is_under_way() {
+    let mut bench = Bench::new();
+    let stuck = bench.stuck();
+    let pipeline = bench.client.pipeline().unwrap();
+    let pending: Vec<_> = (0..5).map(|n| send(&pipeline, n)).collect();
+    let pid = bench.client.as_async().connection().unwrap().backend_pid().unwrap();
+    bench.sql.run(&format!("select pg_terminate_backend({pid})"));
+    for one in &pending {
+        assert_eq!(one.wait(None).unwrap_err().kind(), Kind::Connection);
+    }
+    assert_eq!(pipeline.flush().unwrap_err().kind(), Kind::Connection);
+    pipeline.flush().expect("told once");
+    drop(stuck);
+    let id = send(&pipeline, 6).wait(None).expect("in autocommit the connection is replaced");
+    assert_eq!(bench.ids(), [id]);
+}
+
+#[test]
+fn what_was_sent_goes_on_without_the_pipeline_and_before_the_close() {
+    let mut bench = Bench::new();
+    let stuck = bench.stuck();
+    bench.client.begin().unwrap();
+    let pipeline = bench.client.pipeline().unwrap();
+    let pending: Vec<_> = (0..100).map(|n| send(&pipeline, n)).collect();
+    drop(pipeline);
+    thread::scope(|scope| {
+        let commit = scope.spawn(|| bench.client.commit());
+        thread::sleep(Duration::from_millis(50));
+        drop(stuck);
+        commit.join().unwrap().unwrap();
+    });
+    let ids: Vec<i64> = pending.iter().map(|one| one.wait(None).unwrap()).collect();
+    assert_eq!(bench.ids(), ids);
+
+    let pipeline = bench.client.pipeline().unwrap();
+    let last: Vec<_> = (0..100).map(|n| send(&pipeline, n)).collect();
+    bench.client.close().unwrap();
+    assert!(last.iter().all(|one| one.wait(None).is_ok()));
+    assert_eq!(pipeline.send("q", event(1)).map(drop).unwrap_err().kind(), Kind::Closed);
+    pipeline.flush().unwrap();
+    assert_eq!(bench.ids().len(), 200);
+}
+
+#[test]
+fn each_thread_keeps_its_order() {
+    let mut bench = Bench::new();
+    bench.client.begin().unwrap();
+    let pipeline = bench.client.pipeline().unwrap();
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                let pending: Vec<_> = (0..500).map(|n| send(&pipeline, n)).collect();
+                let ids: Vec<i64> = pending.iter().map(|one| one.wait(None).unwrap()).collect();
+                assert!(ids.is_sorted());
+            });
+        }
+    });
+    pipeline.flush().unwrap();
+    bench.client.commit().unwrap();
+    assert_eq!(bench.ids().len(), 2000);
+}
