@@ -501,12 +501,20 @@ fn a_thread_that_drives_the_connection_sends_and_reads_more_than_a_socket_holds(
     assert!(matches!(&result.rows[0][0], Value::Text(echo) if *echo == text));
 }
 
-#[test]
-fn what_happens_after_a_blocking_call_is_noticed_by_the_runtime() {
+/// Calls in close succession, between which the connection is left alone for a while.
+fn burst(connection: &Connection, calls: usize) {
+    for _ in 0..calls {
+        pgque::runtime::wait(number(connection, "select 1")).expect("it answers");
+    }
+}
+
+fn what_happens_after_blocking_calls_is_noticed(calls: usize) {
     let wait = pgque::runtime::wait::<i64>;
     let connection = pgque::runtime::wait(Connection::open(settings())).expect("it connects");
     let other = pgque::runtime::wait(Connection::open(settings())).expect("it connects");
     pgque::runtime::wait(connection.listen("driven")).expect("it listens");
+    let pid = wait(number(&connection, "select pg_backend_pid()::bigint")).expect("it says");
+    burst(&connection, calls);
     let listening = connection.clone();
     let handle = pgque::runtime::handle().expect("there is a runtime");
     let (told, tells) = std::sync::mpsc::channel();
@@ -514,8 +522,14 @@ fn what_happens_after_a_blocking_call_is_noticed_by_the_runtime() {
     pgque::runtime::wait(other.execute("notify driven, 'news'", &[])).expect("it notifies");
     let news = tells.recv_timeout(Duration::from_secs(10)).expect("the task hears").expect("and well");
     assert_eq!(news.expect("in time").payload, "news");
+    // A call by a task.
+    burst(&connection, calls);
+    let (told, tells) = std::sync::mpsc::channel();
+    let asking = connection.clone();
+    handle.spawn(async move { told.send(number(&asking, "select 1").await) });
+    assert_eq!(tells.recv_timeout(Duration::from_secs(10)).expect("the task is answered").expect("and well"), 1);
     // And the end of the connection, while nobody waits for anything.
-    let pid = wait(number(&connection, "select pg_backend_pid()::bigint")).expect("it says");
+    burst(&connection, calls);
     pgque::runtime::wait(other.execute("select pg_terminate_backend($1::int, 5000)", &[Some(pid.to_string())]))
         .expect("it ends the other");
     let end = Instant::now() + Duration::from_secs(10);
@@ -523,6 +537,16 @@ fn what_happens_after_a_blocking_call_is_noticed_by_the_runtime() {
         assert!(Instant::now() < end, "nobody noticed");
         thread::sleep(Duration::from_millis(1));
     }
+}
+
+#[test]
+fn what_happens_after_a_blocking_call_is_noticed_by_the_runtime() {
+    what_happens_after_blocking_calls_is_noticed(0);
+}
+
+#[test]
+fn what_happens_after_many_blocking_calls_is_noticed_by_the_runtime() {
+    what_happens_after_blocking_calls_is_noticed(200);
 }
 
 async fn plans(connection: &Connection) -> pgque::Result<i64> {

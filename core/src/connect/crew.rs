@@ -2,16 +2,26 @@
 //! they have and sleep until their own answers are there.
 
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::task::Waker;
+use std::time::{Duration, Instant};
 
 use super::wheel::Wheel;
 use crate::park::{self, Led};
 
+/// Calls that follow each other so closely are expected to go on.
+const PACE: Duration = Duration::from_millis(1);
+/// How long the wheel may rest between two of them.
+const REST: Duration = Duration::from_millis(10);
+
 /// Locked after the driver, if both are.
 #[derive(Default)]
-pub(super) struct Crew(Mutex<State>);
+pub(super) struct Crew {
+    state: Mutex<State>,
+    /// How many answers are awaited, also by tasks.
+    awaited: AtomicUsize,
+}
 
 #[derive(Default)]
 struct State {
@@ -19,6 +29,14 @@ struct State {
     /// Those that are not at the wheel, in the order in which they came, under their numbers.
     others: Vec<(u64, Waker)>,
     next: u64,
+    /// When the last one left.
+    left: Option<Instant>,
+    /// Whether the task looks after a rest that takes too long.
+    is_watched: bool,
+    /// Whether there is something to do that cannot wait.
+    is_wanted: bool,
+    /// How many wait for what the server says by itself.
+    listeners: usize,
 }
 
 /// Who is at the wheel.
@@ -30,23 +48,32 @@ enum Helm {
     Thread(Waker),
     /// One of the others was told to take it.
     Vacant,
+    /// Nobody: the next call is expected any moment, and to shut and open the gate for each takes its time. The task
+    /// comes if none does.
+    Resting,
 }
 
 impl Crew {
     /// Wakes the thread at the wheel; whether there is one, or is about to be.
     pub fn rouse(&self) -> bool {
-        let waker = match &self.lock().helm {
+        let mut state = self.lock();
+        let waker = match &state.helm {
             Helm::Task => return false,
+            Helm::Resting => {
+                state.is_wanted = true;
+                return false;
+            }
             // Whoever takes it has a look.
             Helm::Vacant => return true,
             Helm::Thread(waker) => waker.clone(),
         };
+        drop(state);
         waker.wake();
         true
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -84,6 +111,7 @@ pub(super) struct Place<'a> {
 
 impl<'a> Place<'a> {
     pub fn new(wheel: &'a Arc<Wheel>) -> Place<'a> {
+        wheel.crew.awaited.fetch_add(1, Ordering::SeqCst);
         Place { wheel, number: None }
     }
 
@@ -130,6 +158,7 @@ impl<'a> Place<'a> {
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
+        self.wheel.crew.awaited.fetch_sub(1, Ordering::SeqCst);
         if self.number.is_some() {
             self.wheel.crew.lock().leave(&mut self.number);
             self.wheel.hand_on();
@@ -184,21 +213,80 @@ impl Wheel {
         }
     }
 
-    /// Leaves it to the task, unless somebody has come.
+    /// Lets it rest or leaves it to the task, unless somebody has come.
     fn give_back(&self) {
         let driver = self.driver();
         let mut state = self.crew.lock();
         if !matches!(state.helm, Helm::Vacant) || !state.others.is_empty() {
             return;
         }
-        state.helm = Helm::Task;
-        self.line.set_led(false);
+        let now = Instant::now();
+        let before = state.left.replace(now);
+        let in_pace = before.is_some_and(|before| now - before < PACE);
+        let is_awaited = state.listeners > 0 || self.crew.awaited.load(Ordering::SeqCst) > 0;
+        let rests = in_pace && !is_awaited && driver.is_some();
+        let watched = state.is_watched;
+        state.is_watched |= rests;
+        match rests {
+            true => (state.helm, state.is_wanted) = (Helm::Resting, false),
+            false => self.open(&mut state),
+        }
         drop(state);
-        let missed = self.missed.swap(false, Ordering::SeqCst) || driver.is_none();
+        let missed = !rests && self.missed.swap(false, Ordering::SeqCst) || driver.is_none();
         drop(driver);
-        if missed || self.unsent.swap(false, Ordering::SeqCst) {
+        if missed || (rests && !watched) || self.unsent.load(Ordering::SeqCst) {
+            self.pass_on();
             self.keeper.wake();
         }
+    }
+
+    /// The task reads from now on. With the driver locked.
+    fn open(&self, state: &mut State) {
+        state.helm = Helm::Task;
+        self.line.set_led(false);
+    }
+
+    /// For the task, with the driver locked: ends a rest that takes too long. When to look again, if at all.
+    pub fn watch(&self) -> Option<Instant> {
+        let mut state = self.crew.lock();
+        if !state.is_watched {
+            return None;
+        }
+        let end = state.left.map_or_else(Instant::now, |left| left + REST);
+        match state.helm {
+            Helm::Resting if state.is_wanted || end <= Instant::now() => self.open(&mut state),
+            Helm::Resting => return Some(end),
+            // The next rest is told.
+            Helm::Thread(_) | Helm::Vacant | Helm::Task => {}
+        }
+        state.is_watched = false;
+        None
+    }
+
+    /// Until this is dropped, what the server says by itself is read at once.
+    pub fn listen(&self) -> Listening<'_> {
+        let driver = self.driver();
+        let mut state = self.crew.lock();
+        state.listeners += 1;
+        if matches!(state.helm, Helm::Resting) {
+            self.open(&mut state);
+            drop(state);
+            let missed = self.missed.swap(false, Ordering::SeqCst);
+            drop(driver);
+            if missed {
+                self.keeper.wake();
+            }
+        }
+        Listening(&self.crew)
+    }
+}
+
+/// See [`Wheel::listen`].
+pub(super) struct Listening<'a>(&'a Crew);
+
+impl Drop for Listening<'_> {
+    fn drop(&mut self) {
+        self.0.lock().listeners -= 1;
     }
 }
 

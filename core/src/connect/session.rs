@@ -153,6 +153,7 @@ impl Session {
 
     /// The next notification; waits for one. Ends with an error when the connection does.
     pub async fn notification(&self) -> Result<Notification> {
+        let _listening = self.wheel.listen();
         loop {
             let changed = self.events.changed.notified();
             if let Some(notification) = self.events.pop() {

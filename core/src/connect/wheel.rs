@@ -10,6 +10,7 @@ use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
 
 use futures_util::task::AtomicWaker;
 
@@ -55,9 +56,11 @@ impl Wheel {
     /// The task: drives the connection to its end, whenever nobody else does.
     pub async fn keep(self: Arc<Self>) {
         let waker = Waker::from(self.clone());
+        let mut alarm = pin!(tokio::time::sleep(Duration::ZERO));
         std::future::poll_fn(|cx| {
             self.keeper.register(cx.waker());
             let mut driver = self.driver();
+            let end_of_rest = self.watch();
             if self.turn(&mut driver, &waker) {
                 return Poll::Ready(());
             }
@@ -67,6 +70,12 @@ impl Wheel {
             drop(driver);
             // Handed over meanwhile.
             self.pass_on();
+            if let Some(end) = end_of_rest {
+                alarm.as_mut().reset(end.into());
+                if alarm.as_mut().poll(cx).is_ready() {
+                    cx.waker().wake_by_ref();
+                }
+            }
             Poll::Pending
         })
         .await;
