@@ -379,7 +379,10 @@ impl Connection {
         let session = self.live(&mut slot, op).await?;
         let State { autocommit, transaction, .. } = self.own_state(|s| *s);
         let begun = match !autocommit && transaction == TransactionStatus::Idle {
-            true => Some(self.send_begin(&session).await),
+            true => {
+                session.begins_with_a_statement();
+                Some(self.send_begin(&session).await)
+            }
             false => None,
         };
         Ok((session, begun))

@@ -120,6 +120,11 @@ impl Session {
         self.wheel.quietly(look)
     }
 
+    /// Right before a BEGIN that a statement follows.
+    pub fn begins_with_a_statement(&self) {
+        self.wheel.line.expect_more_than_begun();
+    }
+
     /// Has what was sent so, and nobody went on with, go out.
     pub fn stir(&self) {
         self.wheel.pass_on();

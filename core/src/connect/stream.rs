@@ -18,6 +18,9 @@ use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
+/// What the server answers to BEGIN.
+const BEGUN: libc::c_int = 17;
+
 /// The socket and its gate.
 pub(super) struct Line {
     socket: OwnedFd,
@@ -26,14 +29,16 @@ pub(super) struct Line {
     /// The thread that reads by itself has seen that there is something.
     readable: AtomicBool,
     wants_to_write: AtomicBool,
+    /// What comes next is no news without what follows.
+    expects_more: AtomicBool,
 }
 
 impl Line {
     fn new(socket: OwnedFd) -> io::Result<Line> {
         let gate = epoll::create(CreateFlags::CLOEXEC)?;
         epoll::add(&gate, &socket, EventData::new_u64(0), EventFlags::IN)?;
-        let [led, readable, wants_to_write] = [const { AtomicBool::new(false) }; 3];
-        Ok(Line { socket, gate, led, readable, wants_to_write })
+        let [led, readable, wants_to_write, expects_more] = [const { AtomicBool::new(false) }; 4];
+        Ok(Line { socket, gate, led, readable, wants_to_write, expects_more })
     }
 
     /// Whether a thread reads by itself.
@@ -79,6 +84,26 @@ impl Line {
         if self.wants_to_write.swap(wants, Ordering::SeqCst) != wants {
             self.set_gate();
         }
+    }
+
+    /// To be called before a BEGIN that a statement follows: the server sends the answer to it by itself, which would
+    /// wake whoever waits for nothing.
+    pub fn expect_more_than_begun(&self) {
+        self.expects_more.store(true, Ordering::SeqCst);
+        self.set_low_water(BEGUN + 1);
+    }
+
+    fn has_read(&self) {
+        if self.expects_more.swap(false, Ordering::SeqCst) {
+            self.set_low_water(1);
+        }
+    }
+
+    /// Fewer bytes than that are not worth a look. If that cannot be set, each is.
+    fn set_low_water(&self, bytes: libc::c_int) {
+        let (value, size) = ((&raw const bytes).cast(), size_of_val(&bytes) as libc::socklen_t);
+        // SAFETY: the descriptor is ours and open, and the value lives as long as the call.
+        unsafe { libc::setsockopt(self.socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_RCVLOWAT, value, size) };
     }
 
     fn set_gate(&self) {
@@ -155,6 +180,7 @@ impl AsyncRead for Socket {
             let size = room.len();
             match recv(&self.line.socket, room, RecvFlags::empty()) {
                 Ok((count, _)) => {
+                    self.line.has_read();
                     // At the end, which reads as nothing, the next look finds it again.
                     if (1..size).contains(&count) {
                         self.line.set_readable(false);
