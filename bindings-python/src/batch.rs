@@ -64,20 +64,20 @@ impl Batch {
 
     /// Acknowledges one message and takes the next.
     fn step(&self, py: Python<'_>, done: Option<usize>) -> PyResult<Option<usize>> {
-        let step = || {
-            if let Some(index) = done {
-                self.core.settle(index, Verdict::Ack);
-            }
-            if self.lanes().given_up { None } else { self.core.take() }
-        };
+        let acknowledge = || done.into_iter().for_each(|index| self.core.settle(index, Verdict::Ack));
         if self.core.client().is_some() {
             return wait(py, async {
-                if let Some(index) = done {
-                    self.core.settle(index, Verdict::Ack);
-                }
+                acknowledge();
                 self.consumer.take(&self.core).await
             });
         }
+        let step = || {
+            if self.lanes().given_up {
+                acknowledge();
+                return None;
+            }
+            self.core.next(done)
+        };
         // Only where a line may be written: letting go of the interpreter at each message, while other threads wait
         // for it, was measured to halve the rate.
         if self.logs { outcome(Ok(py.detach(step))) } else { Ok(step()) }

@@ -65,11 +65,13 @@ class Handling:
                 )
             return
         # The loop that has to be fast: asking for the next message acknowledges the one before.
+        handlers = self._callbacks.handlers
         for number, message in lane:
             try:
-                result = self._call(self._callbacks.handlers[number], message, client)
+                handler = handlers[number]
+                result = handler(message) if client is None else handler(message, client)
                 if result is not None:
-                    lane.settle(result)
+                    lane.settle(verdict_of(result))
             except Exception as error:
                 self._settle(lane, error)
 

@@ -153,25 +153,42 @@ impl Batch {
     /// Also when the connection is lost: the batch comes again, perhaps to another consumer, that shall not find this one
     /// still at work. Never blocks. In transactional mode use [`super::Consumer::take`] instead.
     pub fn take(&self) -> Option<usize> {
+        self.next(None)
+    }
+
+    /// As [`Batch::take`], after the message in hand was acknowledged, if one is given: what happens most, with one look
+    /// at the clock and one lock.
+    pub fn next(&self, done: Option<usize>) -> Option<usize> {
+        let done = match done {
+            Some(index) if self.hooks.has_after() => {
+                self.settle(index, Verdict::Ack);
+                None
+            }
+            done => done,
+        };
+        let mut now = Instant::now();
+        let mut progress = self.progress();
+        if let Some(index) = done.filter(|index| *index < self.messages.len()) {
+            self.consumer.monitor.handler_ran(progress.time_of(index, now));
+            progress.settle(index, Verdict::Ack.into(), false);
+        }
         loop {
-            let index = {
-                let mut progress = self.progress();
-                if progress.closed || self.is_cut_off() || self.consumer.stop.hands_back() {
-                    return None;
-                }
-                let index = progress.lanes.take()?;
-                if self.routes[index].is_some() {
-                    progress.slots[index] = Slot::Taken(Instant::now());
-                }
-                index
-            };
+            if progress.closed || self.is_cut_off() || self.consumer.stop.hands_back() {
+                return None;
+            }
+            let index = progress.lanes.take()?;
             if self.routes[index].is_some() {
+                progress.slots[index] = Slot::Taken(now);
+                drop(progress);
                 self.hooks.begins(&self.messages[index]);
                 return Some(index);
             }
             // Without the lock: writing a log line may wait for a thread that waits for the lock.
+            drop(progress);
             let verdict = self.unknown(&self.messages[index]);
-            self.progress().settle(index, verdict.into(), false);
+            now = Instant::now();
+            progress = self.progress();
+            progress.settle(index, verdict.into(), false);
         }
     }
 
@@ -202,7 +219,7 @@ impl Batch {
     /// instance where it happened, or nothing more, where the caller adds that himself.
     pub fn fail(&self, index: usize, error: &str, detail: &str) {
         let Some(message) = self.messages.get(index) else { return };
-        // Without the lock, as in `take`.
+        // Without the lock, as in `next`.
         let (id, colon) = (message.msg_id, if detail.is_empty() { "" } else { ": " });
         log::error!(target: &self.consumer.logger, "handler failed for msg_id={id}, nacking{colon}{detail}");
         self.consumer.monitor.count(|stats| stats.failed += 1);
@@ -211,10 +228,7 @@ impl Batch {
 
     fn conclude(&self, index: usize, mut outcome: Outcome) {
         let Some(message) = self.messages.get(index) else { return };
-        let taken = match self.progress().slots[index] {
-            Slot::Taken(since) => since.elapsed(),
-            _ => Duration::ZERO,
-        };
+        let taken = self.progress().time_of(index, Instant::now());
         self.consumer.monitor.handler_ran(taken);
         self.hooks.ended(message, &outcome, taken);
         let failed = matches!(outcome, Outcome::Failed { .. });
@@ -310,6 +324,14 @@ impl std::fmt::Debug for Batch {
 }
 
 impl Progress {
+    /// How long a message has been with its handler.
+    fn time_of(&self, index: usize, now: Instant) -> Duration {
+        match self.slots.get(index) {
+            Some(Slot::Taken(since)) => now.saturating_duration_since(*since),
+            _ => Duration::ZERO,
+        }
+    }
+
     fn settle(&mut self, index: usize, outcome: Outcome, failed: bool) {
         if self.closed {
             return;

@@ -26,6 +26,11 @@ impl Hooks {
         }
     }
 
+    /// Whether anything is called after a message that is done.
+    pub(super) fn has_after(&self) -> bool {
+        self.after.is_some()
+    }
+
     pub(super) fn ended(&self, message: &Message, outcome: &Outcome, time: Duration) {
         if let Some(after) = &self.after {
             after(message, outcome, time);

@@ -54,7 +54,7 @@ impl Stop {
 
     /// Whether the batch in hand is to be handled no further.
     pub(super) fn hands_back(&self) -> bool {
-        self.is_overdue() || (self.is_asked() && self.policy == StopPolicy::Handback)
+        self.is_asked() && (self.policy == StopPolicy::Handback || self.is_overdue())
     }
 
     /// Whether nothing is waited for any more.
