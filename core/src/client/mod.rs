@@ -24,7 +24,7 @@ pub(crate) use doctor::{catalogue, checks};
 pub(crate) use pages::{Ahead, PageAnswer, PageRequest, Place, RawAhead};
 pub(crate) use produce::DEFAULT_TYPE;
 pub use produce::Payloads;
-pub(crate) use produce_many::{Attempt, Fate, Stored, is_json};
+pub(crate) use produce_many::{Attempt, Fate, Parcel, Said, Stored, Turn, is_json};
 pub(crate) use schema::{
     Existing, drop_changed, lock_and_inspect, pgque_version, signatures, step_aside, step_back, version_is,
 };

@@ -1,5 +1,6 @@
 //! A sender that many tasks share: what they send at the same time goes to the server together.
 
+mod flight;
 mod options;
 mod plan;
 mod stats;

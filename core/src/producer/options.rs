@@ -18,7 +18,8 @@ pub struct ProducerOptions {
     /// How long to wait for company once there is something to send. Default 0: what queues up while the last batch
     /// is on its way is company enough.
     pub linger: Duration,
-    /// Most events in a batch. Default 1000.
+    /// Most events in a batch. Default 1000. A full one leaves while the one before it is still on its way, unless a
+    /// pooler stands between us and the server.
     pub batch_size_max: usize,
     /// Most bytes of events in a batch, unless a single one is larger. Default 4 MiB.
     pub batch_bytes_max: usize,

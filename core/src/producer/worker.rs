@@ -6,15 +6,20 @@ use std::time::Instant;
 
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::flight::Flight;
 use super::plan::{Shipment, halves, plan};
 use super::{Item, Job, ProducerOptions, ProducerStats, closed};
-use crate::client::{Attempt, Client, Fate, Stored};
+use crate::client::{Attempt, Client, Fate, Said, Stored, Turn};
 use crate::connect::{Connection, Settings};
 use crate::error::{Error, Kind, Result};
 use crate::policy::{Backoff, ends_loop};
 
 /// How often the senders that were just answered get the chance to come again before the next batch leaves.
 const ROUNDS_FOR_RETURNERS: usize = 4;
+
+/// Batches on their way at the same time: while the server works on one, the next is there already. Only a full one
+/// leaves behind another, or the senders would be spread over more transactions, each of which has its price.
+const FLIGHTS_MAX: usize = 2;
 
 pub(super) struct Worker {
     settings: Settings,
@@ -24,17 +29,33 @@ pub(super) struct Worker {
     next: Option<Job>,
     /// How many were gathered last: so many may come again at once.
     returners: usize,
+    /// To be sent, in this order.
     shipments: VecDeque<Shipment>,
-    /// The first shipment may have reached the server.
-    at_risk: bool,
-    client: Option<Client>,
+    /// On their way, in this order, before all shipments.
+    flights: VecDeque<Flight>,
+    /// Who waits for everything before to be answered; until then nothing more is gathered.
+    flush: Option<oneshot::Sender<()>>,
+    link: Option<Link>,
+    /// How many connections there were.
+    links: u64,
+    /// The newest number of a turn.
+    turns: u64,
     backoff: Backoff,
     /// Why nothing is sent at the moment.
     trouble: Option<String>,
     stats: Arc<Mutex<ProducerStats>>,
 }
 
-/// What became of the first shipment.
+/// A connection.
+struct Link {
+    client: Client,
+    /// Behind a pooler turns cannot be noted: the next transaction may meet another session.
+    is_pooled: bool,
+    /// The last turn that was taken.
+    turn: u64,
+}
+
+/// What became of the first flight.
 enum Outcome {
     Sent(Vec<i64>),
     /// Nothing is stored; time may mend it.
@@ -60,8 +81,11 @@ impl Worker {
             next: None,
             returners: 0,
             shipments: VecDeque::new(),
-            at_risk: false,
-            client: None,
+            flights: VecDeque::new(),
+            flush: None,
+            link: None,
+            links: 0,
+            turns: 0,
             backoff: Backoff::new(),
             trouble: None,
             stats,
@@ -76,23 +100,82 @@ impl Worker {
             true = async { abandoned.wait_for(|abandoned| *abandoned).await.is_ok() } => {}
             () = self.work() => {}
         }
+        if let (Some(link), 2..) = (&self.link, self.flights.len()) {
+            // The first one's end is the end of all: those behind it miss their turn.
+            if let Ok(connection) = link.client.own_connection("close") {
+                let _ = connection.cancel().await;
+            }
+        }
         self.turn_away();
-        if let Some(client) = self.client.take() {
-            client.close().await;
+        if let Some(link) = self.link.take() {
+            link.client.close().await;
         }
     }
 
     async fn work(&mut self) {
-        while let Some((items, flush)) = self.gather().await {
-            self.returners = items.len();
-            self.shipments.extend(plan(items));
-            while !self.shipments.is_empty() {
-                self.ship().await;
+        loop {
+            if self.flights.is_empty() && self.shipments.is_empty() {
+                if let Some(done) = self.flush.take() {
+                    let _ = done.send(());
+                }
+                if !self.plan().await {
+                    return;
+                }
             }
-            if let Some(done) = flush {
-                let _ = done.send(());
+            if let Err(outcome) = self.launch().await {
+                self.settle(outcome).await;
+            } else if !self.flights.is_empty() {
+                let outcome = self.land().await;
+                self.settle(outcome).await;
             }
         }
+    }
+
+    /// Plans what has queued up; waits for it. Nothing comes any more if it says so.
+    async fn plan(&mut self) -> bool {
+        let Some((items, flush)) = self.gather().await else { return false };
+        self.returners = items.len();
+        self.shipments.extend(plan(items));
+        self.flush = flush;
+        true
+    }
+
+    /// Sends as many shipments as may be on their way.
+    async fn launch(&mut self) -> Result<(), Outcome> {
+        while self.may_launch() {
+            if self.shipments.is_empty() {
+                let is_full = self.jobs.len() >= self.options.batch_size_max;
+                if self.flights.is_empty() || self.flush.is_some() || !is_full || !self.plan().await {
+                    return Ok(());
+                }
+            }
+            self.expire();
+            if self.shipments.front().is_none_or(|shipment| shipment.items.is_empty()) {
+                self.shipments.pop_front();
+                continue;
+            }
+            let link = match self.link().await {
+                Ok(link) => link,
+                Err(error) if ends_loop(&error) => return Err(Outcome::Refused(error)),
+                Err(error) => return Err(self.not_sent(self.links, error).await),
+            };
+            let (client, is_pooled, last) = (link.client.clone(), link.is_pooled, link.turn);
+            let Some(shipment) = self.shipments.pop_front() else { continue };
+            let after = self.flights.back().and_then(|flight| flight.turn).map_or(last, |turn| turn.number);
+            self.turns += 1;
+            let turn = (!is_pooled).then_some(Turn { number: self.turns, after });
+            self.flights.push_back(Flight::start(client, shipment, self.links, turn).await);
+        }
+        Ok(())
+    }
+
+    fn may_launch(&self) -> bool {
+        // What a lost connection took with it has to be known before anything comes after it.
+        let follows = |link: &Link| {
+            let in_order = self.flights.iter().all(|flight| flight.link == self.links);
+            !link.is_pooled && self.flights.len() < FLIGHTS_MAX && in_order
+        };
+        self.flights.is_empty() || self.link.as_ref().is_some_and(follows)
     }
 
     /// Whatever has queued up, within the bounds of a batch, and who waits for it to be flushed; waits for the first.
@@ -143,30 +226,29 @@ impl Worker {
         }
     }
 
-    /// Tries the first shipment once and answers those for whom that decides.
-    async fn ship(&mut self) {
-        self.expire();
-        if self.shipments.front().is_none_or(|shipment| shipment.items.is_empty()) {
-            self.shipments.pop_front();
-            return;
-        }
-        let outcome = self.attempt().await;
-        self.at_risk = false;
+    /// Answers those for whom the outcome decides.
+    async fn settle(&mut self, outcome: Outcome) {
         if !matches!(outcome, Outcome::NotSent(_)) {
             self.backoff = Backoff::new();
             self.trouble = None;
         }
         match outcome {
             Outcome::Sent(ids) => {
-                let items = self.first();
-                self.count(|stats| {
-                    stats.sent += ids.len() as u64;
-                    stats.batches += 1;
-                    stats.batch_size = ids.len() as u64;
-                });
-                items.into_iter().zip(ids).for_each(|(item, id)| self.answer(item, Ok(id)));
+                let Some(flight) = self.flights.pop_front() else { return };
+                if let (Some(link), Some(turn)) = (&mut self.link, flight.turn)
+                    && flight.link == self.links
+                {
+                    link.turn = turn.number;
+                }
+                self.deliver(flight.shipment.items, ids);
             }
             Outcome::Refused(error) => {
+                let limit = self.options.send_timeout;
+                for behind in self.flights.iter_mut().skip(1) {
+                    // Whatever it says, it has missed its turn; but what comes next must not do so as well.
+                    let _ = tokio::time::timeout(limit, behind.answer()).await;
+                }
+                self.take_back();
                 let Some(shipment) = self.shipments.pop_front() else { return };
                 match halves(shipment, &error) {
                     Ok([first, second]) => {
@@ -177,16 +259,25 @@ impl Worker {
                 }
             }
             Outcome::Uncertain(error) => {
-                let items = self.first();
-                self.fail(items, &error);
+                while let Some(flight) = self.flights.pop_front() {
+                    self.fail(flight.shipment.items, &error);
+                }
             }
             Outcome::NotSent(error) => {
+                self.take_back();
                 // A connection that worked until now is replaced at once.
                 let delay = self.trouble.as_ref().map(|_| self.backoff.next_delay()).unwrap_or_default();
                 log::warn!(target: "pgque", "producer: {error}; trying again in {:.1}s", delay.as_secs_f64());
                 self.trouble = Some(error.message().to_owned());
                 tokio::time::sleep(delay).await;
             }
+        }
+    }
+
+    /// Has what is on its way sent again: where the first is not stored, those behind it are not either.
+    fn take_back(&mut self) {
+        while let Some(flight) = self.flights.pop_back() {
+            self.shipments.push_front(flight.shipment);
         }
     }
 
@@ -200,47 +291,49 @@ impl Worker {
         self.fail(late, &Error::new(Kind::Timeout, "send", message));
     }
 
-    async fn attempt(&mut self) -> Outcome {
-        let client = match self.client().await {
-            Ok(client) => client,
-            Err(error) if ends_loop(&error) => return Outcome::Refused(error),
-            Err(error) => return self.not_sent(error).await,
-        };
-        let Some(shipment) = self.shipments.front() else { return Outcome::Sent(Vec::new()) };
-        self.at_risk = true;
-        let answer = tokio::time::timeout(self.options.send_timeout, send(&client, shipment)).await;
-        let attempt = match answer {
+    /// What became of the first flight.
+    async fn land(&mut self) -> Outcome {
+        let Some(flight) = self.flights.front_mut() else { return Outcome::Sent(Vec::new()) };
+        let link = flight.link;
+        let answer = tokio::time::timeout(self.options.send_timeout, flight.answer()).await;
+        let Attempt { said, end } = match answer {
             Ok(Ok(attempt)) => attempt,
-            Ok(Err(error)) => return self.not_sent(error).await,
-            Err(_) => return self.uncertain("the server did not answer in time").await,
+            Ok(Err(error)) => return self.not_sent(link, error).await,
+            Err(_) => return self.uncertain(link, "the server did not answer in time").await,
         };
-        match (attempt.end, attempt.stored) {
-            (Ok(()), Some(stored)) => Outcome::Sent(stored.ids),
+        match (end, said) {
+            (Ok(()), Some(Said::Stored(stored))) => Outcome::Sent(stored.ids),
+            (Ok(()), Some(Said::OutOfTurn)) => {
+                let error = Error::new(Kind::Internal, "send", "the session has lost count of the batches");
+                self.not_sent(link, error).await
+            }
             (Ok(()), None) => Outcome::Refused(Error::new(Kind::Internal, "send", "the server gave no answer")),
             // The server ran it to its end and then lost us: only its log knows whether it was committed.
-            (Err(error), Some(stored)) if error.kind() == Kind::Connection => self.look_up(stored, error).await,
+            (Err(error), Some(Said::Stored(stored))) if error.kind() == Kind::Connection => {
+                self.look_up(link, stored, error).await
+            }
             // Without the server's own word that it ended the statement it may have run; a proxy's word is none.
             (Err(error), None) if error.kind() == Kind::Connection && !is_shutdown(&error) => {
-                self.uncertain(error.message()).await
+                self.uncertain(link, error.message()).await
             }
             (Err(error), _) if ends_loop(&error) => Outcome::Refused(error),
-            (Err(error), _) => self.not_sent(error).await,
+            (Err(error), _) => self.not_sent(link, error).await,
         }
     }
 
-    async fn not_sent(&mut self, error: Error) -> Outcome {
-        self.lose(&error).await;
+    async fn not_sent(&mut self, link: u64, error: Error) -> Outcome {
+        self.lose(link, &error).await;
         Outcome::NotSent(error)
     }
 
-    async fn uncertain(&mut self, reason: &str) -> Outcome {
+    async fn uncertain(&mut self, link: u64, reason: &str) -> Outcome {
         let error = uncertain(reason);
-        self.lose(&error).await;
+        self.lose(link, &error).await;
         Outcome::Uncertain(error)
     }
 
-    async fn look_up(&mut self, stored: Stored, error: Error) -> Outcome {
-        self.lose(&error).await;
+    async fn look_up(&mut self, link: u64, stored: Stored, error: Error) -> Outcome {
+        self.lose(link, &error).await;
         match self.fate(&stored.transaction).await {
             Fate::Committed => Outcome::Sent(stored.ids),
             Fate::Aborted => Outcome::NotSent(error),
@@ -254,7 +347,7 @@ impl Worker {
         let until = Instant::now() + self.options.send_timeout;
         let ask = async {
             loop {
-                let fate = match self.client().await {
+                let fate = match self.link().await.map(|link| link.client.clone()) {
                     Ok(client) => client.fate(transaction).await,
                     Err(error) => Err(error),
                 };
@@ -262,7 +355,7 @@ impl Worker {
                     Ok(Fate::Open) => {}
                     Ok(fate) => return fate,
                     Err(error) if ends_loop(&error) => return Fate::Unknown,
-                    Err(error) => self.lose(&error).await,
+                    Err(error) => self.lose(self.links, &error).await,
                 }
                 tokio::time::sleep(self.backoff.next_delay()).await;
             }
@@ -270,28 +363,36 @@ impl Worker {
         tokio::time::timeout_at(until.into(), ask).await.unwrap_or(Fate::Unknown)
     }
 
-    async fn client(&mut self) -> Result<Client> {
-        if let Some(client) = &self.client {
-            return Ok(client.clone());
-        }
-        let connection = Connection::open(self.settings.clone()).await?;
-        Ok(self.client.insert(Client::over(connection)).clone())
+    async fn link(&mut self) -> Result<&Link> {
+        let link = match self.link.take() {
+            Some(link) => link,
+            None => {
+                let connection = Connection::open(self.settings.clone()).await?;
+                let is_pooled = connection.is_pooled().await?;
+                self.links += 1;
+                Link { client: Client::over(connection), is_pooled, turn: 0 }
+            }
+        };
+        Ok(self.link.insert(link))
     }
 
-    async fn lose(&mut self, error: &Error) {
+    /// The connection of that number, if it has not been replaced yet.
+    async fn lose(&mut self, link: u64, error: &Error) {
+        if link != self.links {
+            return;
+        }
         self.count(|stats| stats.reconnects += 1);
         self.note(error);
-        if let Some(client) = self.client.take() {
-            client.close().await;
+        if let Some(link) = self.link.take() {
+            link.client.close().await;
         }
     }
 
     /// Answers everybody who still waits.
     fn turn_away(&mut self) {
-        if std::mem::take(&mut self.at_risk) {
-            let items = self.first();
-            self.fail(items, &uncertain("the producer was closed before the server answered"));
-        }
+        let flights = std::mem::take(&mut self.flights);
+        let items = flights.into_iter().flat_map(|flight| flight.shipment.items).collect();
+        self.fail(items, &uncertain("the producer was closed before the server answered"));
         let shipments = std::mem::take(&mut self.shipments);
         let mut items: Vec<Item> = shipments.into_iter().flat_map(|shipment| shipment.items).collect();
         self.jobs.close();
@@ -305,8 +406,15 @@ impl Worker {
         self.fail(items, &closed("send"));
     }
 
-    fn first(&mut self) -> Vec<Item> {
-        self.shipments.pop_front().map(|shipment| shipment.items).unwrap_or_default()
+    fn deliver(&self, items: Vec<Item>, ids: Vec<i64>) {
+        let count = ids.len() as u64;
+        self.count(|stats| {
+            stats.sent += count;
+            stats.batches += 1;
+            stats.batch_size = count;
+            stats.queue_length = stats.queue_length.saturating_sub(count);
+        });
+        answer(items, ids.into_iter().map(Ok));
     }
 
     fn fail(&self, items: Vec<Item>, error: &Error) {
@@ -314,17 +422,13 @@ impl Worker {
             return;
         }
         self.note(error);
+        let count = items.len() as u64;
         self.count(|stats| {
-            stats.failed += items.len() as u64;
-            stats.uncertain += if error.is_uncertain() { items.len() as u64 } else { 0 };
+            stats.failed += count;
+            stats.uncertain += if error.is_uncertain() { count } else { 0 };
+            stats.queue_length = stats.queue_length.saturating_sub(count);
         });
-        items.into_iter().for_each(|item| self.answer(item, Err(error.again())));
-    }
-
-    /// Whoever dropped his call does not hear it.
-    fn answer(&self, item: Item, result: Result<i64>) {
-        self.count(|stats| stats.queue_length = stats.queue_length.saturating_sub(1));
-        let _ = item.answer.send(result);
+        answer(items, std::iter::repeat_with(|| Err(error.again())));
     }
 
     fn note(&self, error: &Error) {
@@ -336,17 +440,10 @@ impl Worker {
     }
 }
 
-async fn send(client: &Client, shipment: &Shipment) -> Result<Attempt> {
-    match shipment.items.first() {
-        Some(only) if shipment.items.len() == 1 => client.send_one(&only.queue, &only.event).await,
-        Some(first) if shipment.uniform => {
-            let events: Vec<_> = shipment.items.iter().map(|item| &item.event).collect();
-            client.send_uniform(&first.queue, &events).await
-        }
-        _ => {
-            let events: Vec<_> = shipment.items.iter().map(|item| (item.queue.as_str(), &item.event)).collect();
-            client.send_various(&events).await
-        }
+/// Whoever dropped his call does not hear it.
+fn answer(items: Vec<Item>, results: impl Iterator<Item = Result<i64>>) {
+    for (item, result) in items.into_iter().zip(results) {
+        let _ = item.answer.send(result);
     }
 }
 
