@@ -218,20 +218,14 @@ impl Queue {
         }
     }
 
+    /// Without effect once there is nothing under way, or nobody to ask.
     fn cancel(self: &Arc<Self>) {
-        let Ok(runtime) = runtime::handle() else { return };
-        if self.room.available_permits() == SENDS_MAX as usize {
-            return;
+        let queue = self.clone();
+        let is_busy = move || queue.room.available_permits() < SENDS_MAX as usize;
+        let asked = self.client.own_connection("cancel").and_then(|own| own.cancel_ahead(is_busy));
+        if let Err(error) = asked {
+            log::debug!(target: "pgque", "{error}");
         }
-        let (client, farewell) = (self.client.clone(), runtime::farewell());
-        runtime.spawn(async move {
-            if let Ok(own) = client.own_connection("cancel")
-                && let Err(error) = own.cancel().await
-            {
-                log::debug!(target: "pgque", "{error}");
-            }
-            drop(farewell);
-        });
     }
 
     fn gathered(&self) -> MutexGuard<'_, Gathered> {

@@ -16,6 +16,9 @@ use pgque::blocking::{Client, Pipeline};
 use pgque::{Event, Kind, Payload};
 use support::{Ask, Database, until};
 
+/// Whether a statement is stuck behind a lock.
+const WAITS: &str = "select exists (select from pg_stat_activity where wait_event_type = 'Lock')";
+
 /// A database with the queue `q`, and a client of it.
 struct Bench {
     client: Client,
@@ -120,8 +123,7 @@ fn a_stuck_statement_is_cancelled_and_the_connection_goes_on() {
     bench.client.begin().unwrap();
     let pipeline = bench.client.pipeline().unwrap();
     let pending: Vec<_> = (0..50).map(|n| send(&pipeline, n)).collect();
-    let waits = "select exists (select from pg_stat_activity where wait_event_type = 'Lock')";
-    until("the first one waits", || bench.sql.get::<bool>(waits));
+    until("the first one waits", || bench.sql.get::<bool>(WAITS));
     pipeline.cancel();
     assert_eq!(pipeline.flush().unwrap_err().sqlstate(), Some("57014"));
     assert_eq!(pending[0].wait(None).unwrap_err().sqlstate(), Some("57014"));
@@ -132,6 +134,25 @@ fn a_stuck_statement_is_cancelled_and_the_connection_goes_on() {
     assert_eq!(bench.ids(), [id]);
     pipeline.cancel();
     bench.client.version().unwrap();
+}
+
+#[test]
+fn a_cancel_does_not_hit_what_comes_after_it() {
+    let mut bench = Bench::new();
+    let pipeline = bench.client.pipeline().unwrap();
+    for n in 0..30 {
+        let stuck = bench.stuck();
+        bench.client.begin().unwrap();
+        send(&pipeline, n);
+        until("it waits", || bench.sql.get::<bool>(WAITS));
+        // As who leaves a wait and then the block it was in.
+        pipeline.cancel();
+        pipeline.cancel();
+        let _ = pipeline.flush();
+        bench.client.rollback().unwrap();
+        bench.client.execute("select pg_sleep(0.02)", &[]).unwrap();
+        drop(stuck);
+    }
 }
 
 #[test]

@@ -19,6 +19,7 @@ use super::statement::{Abandoned, Begun, Running};
 use crate::error::{Error, Kind, Result};
 use crate::executor::{BoxFuture, Param, ParamValue, check_nul};
 use crate::process::Owner;
+use crate::runtime;
 use crate::value::{ResultSet, TextParam};
 
 /// What a primary says that has become a standby.
@@ -307,6 +308,23 @@ impl Connection {
             None => latest.cancel().await,
             Some(_) => self.session("cancel").await?.cancel().await,
         }
+    }
+
+    /// Has the server end the statement that runs now, if one is still `wanted` to end when it comes to that. What this
+    /// thread begins afterwards waits for it, so that it is not hit in its place.
+    pub(crate) fn cancel_ahead(&self, wanted: impl FnOnce() -> bool + Send + 'static) -> Result<()> {
+        let (session, runtime) = (self.latest("cancel")?, runtime::handle()?);
+        let (gate, farewell) = (session.pipeline.hold_back(), runtime::farewell());
+        runtime.spawn(async move {
+            let gate = gate.await;
+            if wanted()
+                && let Err(error) = session.cancel().await
+            {
+                log::debug!(target: "pgque", "{error}");
+            }
+            drop((gate, farewell));
+        });
+        Ok(())
     }
 
     /// Runs a typed call's statement.

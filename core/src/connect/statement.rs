@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::Poll;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use tokio::sync::{Mutex as AsyncMutex, Notify, OwnedMutexGuard};
@@ -80,16 +80,12 @@ impl Drop for Running {
         // In a forked child the session, and the runtime it lives on, are the parent's.
         let Some(failed) = self.failed.take().filter(|_| self.session.pid == std::process::id()) else { return };
         let (session, ticket, abandoned) = (self.session.clone(), self.ticket, self.abandoned);
-        // Taken here if it is free, so that the caller's next statement comes after.
-        let gate = session.pipeline.gate.clone().try_lock_owned().ok();
+        // From here on, so that the caller's next statement comes after.
+        let gate = session.pipeline.hold_back();
         let Ok(runtime) = runtime::handle() else { return };
         let farewell = runtime::farewell();
         runtime.spawn(async move {
-            let gate = match gate {
-                Some(gate) => gate,
-                None => session.pipeline.gate.clone().lock_owned().await,
-            };
-            end(&session, ticket, abandoned, gate, failed).await;
+            end(&session, ticket, abandoned, gate.await, failed).await;
             drop(farewell);
         });
     }
@@ -119,6 +115,20 @@ impl Begun {
 }
 
 impl Pipeline {
+    /// Keeps new statements back, from now on, for as long as what this gives is held; it may be somebody else's turn
+    /// before. For who is about to have one ended: the next must not be hit in its place.
+    pub(super) fn hold_back(&self) -> impl Future<Output = OwnedMutexGuard<()>> + Send + use<> {
+        let mut gate = Box::pin(self.gate.clone().lock_owned());
+        // The first look is what queues for it.
+        let looked = gate.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        async move {
+            match looked {
+                Poll::Ready(gate) => gate,
+                Poll::Pending => gate.await,
+            }
+        }
+    }
+
     /// Until no abandoned statement is being ended, or for a second.
     pub(super) async fn settled(&self) {
         let _ = tokio::time::timeout(SETTLE_TIMEOUT, self.gate.lock()).await;
