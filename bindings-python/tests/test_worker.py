@@ -8,11 +8,14 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
+import time
 from pathlib import Path
 
 import pytest
 
 from pgque._signals import stopping_on_signals
+from pgque._worker import run
 
 APP = """
 import os, time
@@ -228,3 +231,39 @@ def test_a_second_signal_in_the_middle_of_the_answer_to_the_first():
     with forced, stopping_on_signals(lambda: stops.append(1), logger):
         signal.raise_signal(signal.SIGTERM)
     assert len(stops) == 2, "the runner is asked twice: it is forced"
+
+
+class Signalled:
+    """Sends two signals, with so many seconds between the first one's answer and the second."""
+
+    def __init__(self, pause):
+        self.pause = pause
+        self.asked = 0
+        self.forced = threading.Event()
+        self.late = True
+
+    def run(self):
+        os.kill(os.getpid(), signal.SIGTERM)
+        while not self.asked:
+            pass
+        end = time.perf_counter() + self.pause
+        while time.perf_counter() < end:
+            pass
+        os.kill(os.getpid(), signal.SIGTERM)
+        self.late = not self.forced.wait(5)
+
+    def stop(self):
+        self.asked += 1
+        if self.asked > 1:
+            self.forced.set()
+
+
+def test_a_second_signal_is_noticed_whenever_it_comes():
+    for microseconds in range(0, 1500, 10):
+        runner = Signalled(microseconds / 1e6)
+        with pytest.raises(SystemExit, match="143"):
+            run([runner])
+        deadline = time.monotonic() + 10
+        while runner.late and time.monotonic() < deadline:
+            time.sleep(0.001)
+        assert not runner.late

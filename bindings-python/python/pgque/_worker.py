@@ -20,6 +20,9 @@ from .errors import PgqueError
 
 logger = logging.getLogger("pgque")
 
+# Seconds; a signal is noticed within.
+_SLEEP_MAX = 0.1
+
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 _FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 _DESCRIPTION = """\
@@ -123,10 +126,12 @@ def _offer(module: Any) -> str:
 def run(runners: Iterable[Any]) -> bool:
     """Run them all until they have ended; False if one has failed, which stops the others."""
     crew = _Crew(list(runners))
-    # The main thread only waits, which lets signals in.
+    # The main thread only waits, which lets signals in. One that comes right before it falls asleep
+    # is not noticed before it wakes.
     with stopping_on_signals(crew.stop, logger):
         crew.start()
-        crew.ended.wait()
+        while not crew.ended.wait(_SLEEP_MAX):
+            pass
     return not crew.failed
 
 
