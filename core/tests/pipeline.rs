@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use pgque::blocking::{Client, Pipeline};
+use pgque::blocking::{Client, Pipeline, wait};
 use pgque::{Event, Kind, Payload};
 use support::{Ask, Database, until};
 
@@ -58,48 +58,37 @@ fn send(pipeline: &Pipeline, n: usize) -> pgque::Pending<i64> {
     pipeline.send("q", event(n)).unwrap()
 }
 
-#[test]
-fn no_more_than_a_bounded_number_is_under_way() {
+/// Sends so many while nothing is taken: of these, just the most that may be under way are begun.
+fn assert_most_under_way(most: usize, count: usize, event: impl Fn(usize) -> Event + Sync) {
     let bench = Bench::new();
     let stuck = bench.stuck();
     let pipeline = bench.client.pipeline().unwrap();
     let begun = AtomicUsize::new(0);
     thread::scope(|scope| {
         scope.spawn(|| {
-            for n in 0..2500 {
-                send(&pipeline, n);
+            for n in 0..count {
+                pipeline.send("q", event(n)).unwrap();
                 begun.fetch_add(1, Ordering::SeqCst);
             }
             pipeline.flush().unwrap();
         });
-        until("1000 are under way", || begun.load(Ordering::SeqCst) == 1000);
+        until("the most are under way", || begun.load(Ordering::SeqCst) == most);
         thread::sleep(Duration::from_millis(200));
-        assert_eq!(begun.load(Ordering::SeqCst), 1000);
+        assert_eq!(begun.load(Ordering::SeqCst), most);
         drop(stuck);
     });
-    assert_eq!(begun.load(Ordering::SeqCst), 2500);
+    assert_eq!(begun.load(Ordering::SeqCst), count);
+}
+
+#[test]
+fn no_more_than_a_bounded_number_is_under_way() {
+    assert_most_under_way(1000, 2500, event);
 }
 
 #[test]
 fn large_events_count_by_their_bytes() {
-    let bench = Bench::new();
-    let stuck = bench.stuck();
-    let pipeline = bench.client.pipeline().unwrap();
-    let begun = AtomicUsize::new(0);
-    thread::scope(|scope| {
-        scope.spawn(|| {
-            for _ in 0..40 {
-                let payload = Payload::Text(Some("x".repeat(4 << 20)));
-                pipeline.send("q", Event { payload, ..Event::default() }).unwrap();
-                begun.fetch_add(1, Ordering::SeqCst);
-            }
-            pipeline.flush().unwrap();
-        });
-        until("15 are under way", || begun.load(Ordering::SeqCst) == 15);
-        thread::sleep(Duration::from_millis(200));
-        assert_eq!(begun.load(Ordering::SeqCst), 15);
-        drop(stuck);
-    });
+    let large = |_| Event { payload: Payload::Text(Some("x".repeat(4 << 20))), ..Event::default() };
+    assert_most_under_way(15, 40, large);
 }
 
 #[test]
@@ -153,6 +142,25 @@ fn a_cancel_does_not_hit_what_comes_after_it() {
         bench.client.execute("select pg_sleep(0.02)", &[]).unwrap();
         drop(stuck);
     }
+}
+
+#[test]
+fn a_cancel_gets_through_while_a_statement_behind_is_given_up() {
+    let mut bench = Bench::new();
+    let stuck = bench.stuck();
+    bench.client.begin().unwrap();
+    let pipeline = bench.client.pipeline().unwrap();
+    let pending = send(&pipeline, 1);
+    until("it waits", || bench.sql.get::<bool>(WAITS));
+    let own = bench.client.as_async().connection().unwrap().clone();
+    let behind = async { Ok(tokio::time::timeout(Duration::from_millis(50), own.execute("select 1", &[])).await) };
+    wait(behind).unwrap().expect_err("it is behind the first");
+    pipeline.cancel();
+    let ended = pending.wait(Some(Duration::from_secs(10)));
+    drop(stuck);
+    assert_eq!(ended.unwrap_err().sqlstate(), Some("57014"));
+    bench.client.rollback().unwrap();
+    bench.client.version().unwrap();
 }
 
 #[test]

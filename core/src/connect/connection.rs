@@ -15,7 +15,7 @@ use super::prepared::{self, Worth};
 use super::raw::{self, check_copy};
 use super::session::{Notification, Pulse, Session};
 use super::settings::Settings;
-use super::statement::{Abandoned, Begun, Running};
+use super::statement::{Abandoned, Begun, Hold, Running};
 use crate::error::{Error, Kind, Result};
 use crate::executor::{BoxFuture, Param, ParamValue, check_nul};
 use crate::process::Owner;
@@ -310,19 +310,18 @@ impl Connection {
         }
     }
 
-    /// Has the server end the statement that runs now, if one is still `wanted` to end when it comes to that. What this
-    /// thread begins afterwards waits for it, so that it is not hit in its place.
+    /// Has the server end the statement that runs now, if that is still `wanted` when it comes to it. What is begun
+    /// afterwards waits for it, so that it is not hit in its place.
     pub(crate) fn cancel_ahead(&self, wanted: impl FnOnce() -> bool + Send + 'static) -> Result<()> {
         let (session, runtime) = (self.latest("cancel")?, runtime::handle()?);
-        let (gate, farewell) = (session.pipeline.hold_back(), runtime::farewell());
+        let (hold, farewell) = (Hold::new(&session), runtime::farewell());
         runtime.spawn(async move {
-            let gate = gate.await;
             if wanted()
                 && let Err(error) = session.cancel().await
             {
                 log::debug!(target: "pgque", "{error}");
             }
-            drop((gate, farewell));
+            drop((hold, farewell));
         });
         Ok(())
     }

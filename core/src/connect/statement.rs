@@ -4,10 +4,10 @@
 use std::collections::BTreeSet;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::task::Poll;
 use std::time::Duration;
 
-use tokio::sync::{Mutex as AsyncMutex, Notify, OwnedMutexGuard};
+use tokio::sync::Notify;
 
 use super::session::Session;
 use crate::executor::BoxFuture;
@@ -25,15 +25,35 @@ const SETTLE_TIMEOUT: Duration = Duration::from_secs(1);
 #[derive(Default)]
 pub(super) struct Pipeline {
     in_flight: Mutex<InFlight>,
-    ended: Notify,
-    /// Held while an abandoned statement is being ended: what is sent meanwhile would be hit in its place.
-    gate: Arc<AsyncMutex<()>>,
+    /// A statement has ended, or the last hold.
+    changed: Notify,
 }
 
 #[derive(Default)]
 struct InFlight {
     next: u64,
     tickets: BTreeSet<u64>,
+    /// How many keep new statements back.
+    holds: usize,
+}
+
+/// Keeps new statements back while one is being ended at the server: the next would be hit in its place. There may be
+/// several at a time; one that waited for another could wait for the very statement that it is to end.
+pub(super) struct Hold(Arc<Session>);
+
+impl Hold {
+    pub(super) fn new(session: &Arc<Session>) -> Hold {
+        session.pipeline.lock().holds += 1;
+        Hold(session.clone())
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        let pipeline = &self.0.pipeline;
+        pipeline.lock().holds -= 1;
+        pipeline.changed.notify_waiters();
+    }
 }
 
 /// Whether an abandoned statement is to be cancelled, or only waited for.
@@ -60,11 +80,7 @@ impl Running {
         abandoned: Abandoned,
         failed: impl FnOnce() + Send + 'static,
     ) -> Running {
-        let _open = session.pipeline.gate.lock().await;
-        let mut in_flight = session.pipeline.lock();
-        let ticket = in_flight.next;
-        in_flight.next += 1;
-        in_flight.tickets.insert(ticket);
+        let ticket = session.pipeline.ticket().await;
         let failed: Option<Box<dyn FnOnce() + Send>> = Some(Box::new(failed));
         Running { session: session.clone(), ticket, abandoned, failed }
     }
@@ -81,11 +97,11 @@ impl Drop for Running {
         let Some(failed) = self.failed.take().filter(|_| self.session.pid == std::process::id()) else { return };
         let (session, ticket, abandoned) = (self.session.clone(), self.ticket, self.abandoned);
         // From here on, so that the caller's next statement comes after.
-        let gate = session.pipeline.hold_back();
+        let hold = Hold::new(&session);
         let Ok(runtime) = runtime::handle() else { return };
         let farewell = runtime::farewell();
         runtime.spawn(async move {
-            end(&session, ticket, abandoned, gate.await, failed).await;
+            end(&session, ticket, abandoned, hold, failed).await;
             drop(farewell);
         });
     }
@@ -115,23 +131,34 @@ impl Begun {
 }
 
 impl Pipeline {
-    /// Keeps new statements back, from now on, for as long as what this gives is held; it may be somebody else's turn
-    /// before. For who is about to have one ended: the next must not be hit in its place.
-    pub(super) fn hold_back(&self) -> impl Future<Output = OwnedMutexGuard<()>> + Send + use<> {
-        let mut gate = Box::pin(self.gate.clone().lock_owned());
-        // The first look is what queues for it.
-        let looked = gate.as_mut().poll(&mut Context::from_waker(Waker::noop()));
-        async move {
-            match looked {
-                Poll::Ready(gate) => gate,
-                Poll::Pending => gate.await,
-            }
-        }
+    /// Until no statement is being ended at the server, or for a second.
+    pub(super) async fn settled(&self) {
+        let _ =
+            tokio::time::timeout(SETTLE_TIMEOUT, self.until(|in_flight| (in_flight.holds == 0).then_some(()))).await;
     }
 
-    /// Until no abandoned statement is being ended, or for a second.
-    pub(super) async fn settled(&self) {
-        let _ = tokio::time::timeout(SETTLE_TIMEOUT, self.gate.lock()).await;
+    /// A place for a new statement, once it is not kept back.
+    async fn ticket(&self) -> u64 {
+        let take = |in_flight: &mut InFlight| {
+            (in_flight.holds == 0).then(|| {
+                let ticket = in_flight.next;
+                in_flight.next += 1;
+                in_flight.tickets.insert(ticket);
+                ticket
+            })
+        };
+        self.until(take).await
+    }
+
+    /// Looks at each change until there is something.
+    async fn until<T>(&self, mut look: impl FnMut(&mut InFlight) -> Option<T>) -> T {
+        loop {
+            let changed = self.changed.notified();
+            if let Some(found) = look(&mut self.lock()) {
+                return found;
+            }
+            changed.await;
+        }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, InFlight> {
@@ -140,11 +167,7 @@ impl Pipeline {
 
     fn end(&self, ticket: u64) {
         self.lock().tickets.remove(&ticket);
-        self.ended.notify_waiters();
-    }
-
-    fn is_first(&self, ticket: u64) -> bool {
-        self.lock().tickets.first() == Some(&ticket)
+        self.changed.notify_waiters();
     }
 
     fn is_last(&self, ticket: u64) -> bool {
@@ -153,26 +176,14 @@ impl Pipeline {
 
     /// Until all that was sent before has ended.
     async fn first(&self, ticket: u64) {
-        loop {
-            let ended = self.ended.notified();
-            if self.is_first(ticket) {
-                return;
-            }
-            ended.await;
-        }
+        self.until(|in_flight| (in_flight.tickets.first() == Some(&ticket)).then_some(())).await;
     }
 }
 
-async fn end(
-    session: &Arc<Session>,
-    ticket: u64,
-    abandoned: Abandoned,
-    gate: OwnedMutexGuard<()>,
-    failed: impl FnOnce(),
-) {
+async fn end(session: &Arc<Session>, ticket: u64, abandoned: Abandoned, hold: Hold, failed: impl FnOnce()) {
     // What another caller has sent behind it must not be hit: then it ends by itself.
     let asks = abandoned == Abandoned::Cancel && session.pipeline.is_last(ticket);
-    let gate = Some(gate).filter(|_| asks);
+    let hold = Some(hold).filter(|_| asks);
     // A BEGIN may have been left behind before the statement that it was to travel with.
     session.stir();
     // Answered after all that was sent before it; fails if the transaction has.
@@ -199,7 +210,7 @@ async fn end(
         failed();
     }
     session.pipeline.end(ticket);
-    drop(gate);
+    drop(hold);
 }
 
 /// Asks until the answer to what was sent behind the statement shows that it has ended; `None` if it never does.
