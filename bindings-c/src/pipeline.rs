@@ -14,12 +14,26 @@ use crate::message::pgque_event;
 pub struct pgque_pipeline(Pipeline);
 
 /// What stands for the answer to a send until it is there. Any thread.
-pub struct pgque_pending(pub Pending<i64>);
+pub struct pgque_pending(Pending<i64>);
 
 impl Door {
     fn pipeline(self, pipeline: Option<&pgque_pipeline>) -> Result<&Pipeline> {
         self.required(pipeline, "pipeline").map(|p| &p.0)
     }
+}
+
+/// Begins a send; what stands for its answer goes to `pending`, which may be NULL.
+pub fn begun(
+    pending: *mut *mut pgque_pending,
+    begin: impl FnOnce(Door) -> Result<Pending<i64>>,
+) -> Option<Box<pgque_error>> {
+    door("send", |door| {
+        let sent = begin(door)?;
+        if let Some(out) = door.maybe_out(pending) {
+            out.put(pgque_pending(sent));
+        }
+        Ok(())
+    })
 }
 
 /// Makes a pipeline on the client's connection, which it may outlive. `conflict` for a client on the caller's own
@@ -49,13 +63,9 @@ pub extern "C" fn pgque_pipeline_send(
     event: Option<&pgque_event>,
     pending: *mut *mut pgque_pending,
 ) -> Option<Box<pgque_error>> {
-    door("send", |door| {
+    begun(pending, |door| {
         let event = door.required(event, "event")?.inner().clone();
-        let sent = door.pipeline(pipeline)?.send(door.text(queue, "queue")?, event)?;
-        if let Some(out) = door.maybe_out(pending) {
-            out.put(pgque_pending(sent));
-        }
-        Ok(())
+        door.pipeline(pipeline)?.send(door.text(queue, "queue")?, event)
     })
 }
 

@@ -11,7 +11,7 @@ use crate::error::pgque_error;
 use crate::ffi::{Door, UserData, call_sent, counted, door, put_sized};
 use crate::message::pgque_event;
 use crate::options::pgque_options;
-use crate::pipeline::pgque_pending;
+use crate::pipeline::{begun, pgque_pending};
 
 /// Sends events, many at once: what several threads send at the same time is gathered into few transactions, without
 /// being held back for that, and each call is answered with its own id or error. A lost connection is replaced, and
@@ -102,14 +102,10 @@ pub extern "C" fn pgque_producer_submit(
     event: Option<&pgque_event>,
     pending: *mut *mut pgque_pending,
 ) -> Option<Box<pgque_error>> {
-    door("send", |door| {
+    begun(pending, |door| {
         let event = door.required(event, "event")?.inner().clone();
         let producer = pgque::blocking::Producer::from(door.producer(producer)?.clone());
-        let accepted = producer.submit(door.text(queue, "queue")?, event)?;
-        if let Some(out) = door.maybe_out(pending) {
-            out.put(pgque_pending(accepted));
-        }
-        Ok(())
+        producer.submit(door.text(queue, "queue")?, event)
     })
 }
 

@@ -26,7 +26,7 @@ where
     V: ToNapiValue + 'static,
     F: FnOnce(T) -> V + Send + 'static,
 {
-    settle(env, foreign::on_behalf_of_caller(until_interrupted(work)), convert)
+    settle(env, guarded(work), convert)
 }
 
 /// As [`promise`], for work that counts in the order of the calls: it is begun here and now, as far as it gets without
@@ -42,7 +42,7 @@ where
     F: FnOnce(T) -> V + Send + 'static,
 {
     let runtime = runtime::handle().map_err(to_js)?;
-    let mut work = Box::pin(foreign::on_behalf_of_caller(until_interrupted(work)));
+    let mut work = Box::pin(guarded(work));
     let begun = {
         let _inside = runtime.enter();
         // Nobody need be woken yet: a task polls it again.
@@ -52,6 +52,14 @@ where
         Poll::Ready(outcome) => settle(env, ready(outcome), convert),
         Poll::Pending => settle(env, work, convert),
     }
+}
+
+/// The work as it is run, from the first look on: its abort signal ends it, and a panic is an error.
+fn guarded<T: Send + 'static>(
+    work: impl Future<Output = pgque::Result<T>> + Send + 'static,
+) -> impl Future<Output = pgque::Result<T>> + Send + 'static {
+    let work = AssertUnwindSafe(foreign::on_behalf_of_caller(until_interrupted(work))).catch_unwind();
+    work.map(|outcome| outcome.unwrap_or_else(|_| Err(panicked())))
 }
 
 fn settle<'env, T, V, F>(
@@ -67,7 +75,7 @@ where
     let runtime = runtime::handle().map_err(to_js)?;
     let (deferred, promise) = env.create_deferred()?;
     runtime.spawn(async move {
-        let outcome = AssertUnwindSafe(work).catch_unwind().await.unwrap_or_else(|_| Err(panicked()));
+        let outcome = work.await;
         deferred.resolve(move |_| outcome.map(convert).map_err(to_js));
     });
     Ok(PromiseRaw::new(env.raw(), promise.raw()))

@@ -140,8 +140,7 @@ impl Operations {
         extra3: Option<String>,
         extra4: Option<String>,
     ) -> Answer<'py> {
-        let payload = payload.unwrap_or_else(|| py.None().into_bound(py));
-        let event = payload::event(&payload, r#type, [extra1, extra2, extra3, extra4])?;
+        let event = payload::event(py, payload, r#type, [extra1, extra2, extra3, extra4])?;
         self.call(py, |core| async move { core.send(&queue, &event).await }, plain)
     }
 

@@ -12,13 +12,14 @@ use crate::json::{self, Unusual};
 
 /// `send`'s arguments as an event of the core. A type or an extra field of a `pgque.Event` beats the keyword.
 pub fn event(
-    payload: &Bound<'_, PyAny>,
+    py: Python<'_>,
+    payload: Option<Bound<'_, PyAny>>,
     event_type: Option<String>,
     mut extra: [Option<String>; 4],
 ) -> PyResult<Event> {
-    let py = payload.py();
-    if !is_instance(payload, &EVENT, "Event")? {
-        return Ok(Event { event_type, payload: one(payload)?, extra });
+    let payload = payload.unwrap_or_else(|| py.None().into_bound(py));
+    if !is_instance(&payload, &EVENT, "Event")? {
+        return Ok(Event { event_type, payload: one(&payload)?, extra });
     }
     let event_type = payload.getattr(intern!(py, "type"))?.extract()?;
     let given = payload.getattr(intern!(py, "extra"))?;

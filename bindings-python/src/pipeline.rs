@@ -55,8 +55,7 @@ impl Pipeline {
         extra3: Option<String>,
         extra4: Option<String>,
     ) -> PyResult<Pending> {
-        let payload = payload.unwrap_or_else(|| py.None().into_bound(py));
-        let event = payload::event(&payload, r#type, [extra1, extra2, extra3, extra4])?;
+        let event = payload::event(py, payload, r#type, [extra1, extra2, extra3, extra4])?;
         detached(py, || self.0.send(queue, event)).map(Pending::new)
     }
 

@@ -91,8 +91,7 @@ impl Producer {
         extra4: Option<String>,
     ) -> PyResult<Pending> {
         let py = slf.py();
-        let payload = payload.unwrap_or_else(|| py.None().into_bound(py));
-        let event = payload::event(&payload, r#type, [extra1, extra2, extra3, extra4])?;
+        let event = payload::event(py, payload, r#type, [extra1, extra2, extra3, extra4])?;
         let core = pgque::blocking::Producer::from(slf.as_super().get().core.clone());
         detached(py, || core.submit(queue, event)).map(Pending::new)
     }
@@ -155,8 +154,7 @@ impl Sender {
         extra3: Option<String>,
         extra4: Option<String>,
     ) -> Answer<'py> {
-        let payload = payload.unwrap_or_else(|| py.None().into_bound(py));
-        let event = payload::event(&payload, r#type, [extra1, extra2, extra3, extra4])?;
+        let event = payload::event(py, payload, r#type, [extra1, extra2, extra3, extra4])?;
         let core = self.core.clone();
         self.face.call(py, async move { core.send(&queue, &event).await }, plain)
     }

@@ -75,6 +75,9 @@ impl Message {
     }
 }
 
+/// The type of an event that is sent without one.
+pub(crate) const DEFAULT_TYPE: &str = "default";
+
 /// An event to send.
 #[derive(Clone, Debug, Default)]
 pub struct Event {
@@ -101,13 +104,29 @@ impl Event {
     }
 
     pub(crate) fn bytes(&self) -> usize {
-        let payload = match &self.payload {
-            Payload::Json(text) => text.len(),
-            Payload::Text(text) => text.as_ref().map_or(0, String::len),
-        };
         let texts = self.extra.iter().chain([&self.event_type]);
-        payload + texts.flatten().map(String::len).sum::<usize>()
+        self.payload.text().map_or(0, str::len) + texts.flatten().map(String::len).sum::<usize>()
     }
+
+    pub(crate) fn stored_type(&self) -> &str {
+        stored_type(self.event_type.as_deref())
+    }
+
+    /// Whether it has no extra fields.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.extra.iter().all(Option::is_none)
+    }
+
+    /// Whether one batch can have both, if they are for the same queue.
+    pub(crate) fn is_like(&self, other: &Event) -> bool {
+        let same = self.event_type == other.event_type && self.payload.is_json() == other.payload.is_json();
+        same && self.is_plain() && other.is_plain()
+    }
+}
+
+/// The type that an event sent with this one is stored with.
+pub(crate) fn stored_type(event_type: Option<&str>) -> &str {
+    event_type.filter(|t| !t.is_empty()).unwrap_or(DEFAULT_TYPE)
 }
 
 /// The body of an event.
@@ -117,6 +136,19 @@ pub enum Payload {
     Json(String),
     /// Any text, stored byte for byte; `None` is SQL NULL.
     Text(Option<String>),
+}
+
+impl Payload {
+    pub(crate) fn is_json(&self) -> bool {
+        matches!(self, Payload::Json(_))
+    }
+
+    pub(crate) fn text(&self) -> Option<&str> {
+        match self {
+            Payload::Json(text) => Some(text),
+            Payload::Text(text) => text.as_deref(),
+        }
+    }
 }
 
 impl Default for Payload {

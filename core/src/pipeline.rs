@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::call::Call;
-use crate::client::{Client, DEFAULT_TYPE, Payloads};
+use crate::client::{Client, Payloads};
 use crate::connect::{Connection, sending_ahead};
 use crate::error::{Error, Kind, Result};
 use crate::message::{Event, Payload};
@@ -142,10 +142,11 @@ impl Queue {
 
     fn send(self: &Arc<Self>, own: &Connection, item: Item) -> Result<()> {
         let mut gathered = self.gathered();
-        if gathered.items.first().is_some_and(|first| !alike(first, &item)) {
+        let other = |first: &Item| first.queue != item.queue || !first.event.is_like(&item.event);
+        if gathered.items.first().is_some_and(other) {
             self.ship(&mut gathered)?;
         }
-        let gathers = own.is_in_transaction() && is_plain(&item.event);
+        let gathers = own.is_in_transaction() && item.event.is_plain();
         gathered.items.push(item);
         if !gathers {
             return self.ship(&mut gathered);
@@ -249,25 +250,13 @@ impl Item {
     }
 }
 
-fn is_plain(event: &Event) -> bool {
-    event.extra.iter().all(Option::is_none)
-}
-
-/// Whether one statement can send both: of one queue, type and form, without extra fields.
-fn alike(a: &Item, b: &Item) -> bool {
-    let form = |item: &Item| matches!(item.event.payload, Payload::Json(_));
-    let same = a.queue == b.queue && a.event.event_type == b.event.event_type && form(a) == form(b);
-    same && is_plain(&a.event) && is_plain(&b.event)
-}
-
 /// Events that are alike, which have been checked.
 async fn send_all(client: &Client, events: Vec<(String, Event)>) -> Result<Vec<i64>> {
     let Some((queue, first)) = events.first() else { return Ok(Vec::new()) };
     if events.len() == 1 {
         return client.send(queue, first).await.map(|id| vec![id]);
     }
-    let event_type = first.event_type.clone().filter(|t| !t.is_empty()).unwrap_or_else(|| DEFAULT_TYPE.to_owned());
-    let (queue, is_json) = (queue.clone(), matches!(first.payload, Payload::Json(_)));
+    let (queue, event_type, is_json) = (queue.clone(), first.stored_type().to_owned(), first.payload.is_json());
     let texts = events.into_iter().map(|(_, event)| match event.payload {
         Payload::Json(text) => Some(text),
         Payload::Text(text) => text,

@@ -7,8 +7,8 @@ use std::thread;
 use super::args::Sending;
 use super::failure::{Failure, Outcome};
 use super::output;
-use crate::client::{Client, DEFAULT_TYPE, Payloads};
-use crate::message::{Event, Payload};
+use crate::client::{Client, Payloads};
+use crate::message::{Event, Payload, stored_type};
 use crate::runtime::wait;
 
 /// Events in one statement, and so in one transaction.
@@ -84,7 +84,7 @@ fn send_batch(client: &Client, sending: &Sending, payloads: Vec<String>) -> Outc
         false => Payloads::Json(payloads),
     };
     // A batch takes the type as it is; without one its events are to be like those sent singly.
-    let event_type = sending.event_type.as_deref().filter(|t| !t.is_empty()).unwrap_or(DEFAULT_TYPE);
+    let event_type = stored_type(sending.event_type.as_deref());
     let ids = wait(client.send_batch(&sending.queue, Some(event_type), payloads))?;
     let lines: Vec<String> = ids.iter().map(ToString::to_string).collect();
     output::line(&lines.join("\n"))

@@ -22,9 +22,8 @@ pub use consume::{Interval, MAX_MESSAGES_DEFAULT, RETRY_AFTER_DEFAULT, Verdict};
 pub use dead_letter::{DLQ_LIMIT_DEFAULT, DLQ_OLDER_THAN_DEFAULT, Replayed};
 pub(crate) use doctor::{catalogue, checks};
 pub(crate) use pages::{Ahead, PageAnswer, PageRequest, Place, RawAhead};
-pub(crate) use produce::DEFAULT_TYPE;
 pub use produce::Payloads;
-pub(crate) use produce_many::{Attempt, Fate, Parcel, Said, Stored, Turn, is_json};
+pub(crate) use produce_many::{Attempt, Fate, Parcel, Said, Stored, Turn};
 pub(crate) use schema::{
     Existing, drop_changed, lock_and_inspect, pgque_version, signatures, step_aside, step_back, version_is,
 };

@@ -3,7 +3,7 @@
 use super::Client;
 use crate::error::Result;
 use crate::executor::Param;
-use crate::message::{Event, Payload};
+use crate::message::{DEFAULT_TYPE, Event, Payload};
 use crate::payload::check_json;
 
 const SEND_JSON: &str = "select pgque.send($1, $2::jsonb)::text";
@@ -17,9 +17,6 @@ const SEND_BATCH_JSON: &str =
     "select id::text from unnest(pgque.send_batch($1, $2, $3::jsonb[])) with ordinality as t(id, n) order by n";
 const SEND_BATCH_TEXT: &str =
     "select id::text from unnest(pgque.send_batch($1, $2, $3::text[])) with ordinality as t(id, n) order by n";
-
-/// The type of an event that is sent without one.
-pub(crate) const DEFAULT_TYPE: &str = "default";
 
 /// The payloads of one batch.
 #[derive(Clone, Debug)]
@@ -44,9 +41,9 @@ impl Client {
         if json {
             check_json("send", || "payload".into(), body.as_deref().unwrap_or_default())?;
         }
-        let event_type = event.event_type.as_deref().filter(|t| !t.is_empty()).unwrap_or(DEFAULT_TYPE);
+        let event_type = event.stored_type();
         let payload = Param::maybe("payload", body);
-        let has_extra = event.extra.iter().any(Option::is_some);
+        let has_extra = !event.is_plain();
         if event_type == DEFAULT_TYPE && !has_extra {
             let sql = if json { SEND_JSON } else { SEND_TEXT };
             return self.number("send", sql, vec![Param::text("queue", queue), payload]).await;

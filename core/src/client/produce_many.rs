@@ -3,7 +3,7 @@
 use super::Client;
 use crate::error::{Error, Kind, Result};
 use crate::executor::Param;
-use crate::message::{Event, Payload};
+use crate::message::Event;
 
 /// Each answers one row: the transaction's id, by which its outcome can be asked for later, and the ids of the events
 /// in order, or NULL if it was not the statement's turn. A turn is noted in a setting of the session, which goes back
@@ -90,7 +90,7 @@ pub(crate) enum Fate {
 impl Parcel {
     /// Events of one queue, type and form, without extra fields.
     pub(crate) fn uniform(queue: &str, events: &[&Event], turn: Option<Turn>) -> Parcel {
-        let sql = if events.first().is_some_and(|event| is_json(event)) { SEND_JSON } else { SEND_TEXT };
+        let sql = if events.first().is_some_and(|event| event.payload.is_json()) { SEND_JSON } else { SEND_TEXT };
         let params = vec![
             Param::text("queue", queue),
             Param::maybe("type", events.first().and_then(|event| event.event_type.clone())),
@@ -101,7 +101,7 @@ impl Parcel {
 
     /// One event, for which arrays would cost more than the event.
     pub(crate) fn one(queue: &str, event: &Event, turn: Option<Turn>) -> Parcel {
-        let sql = if is_json(event) { SEND_ONE_JSON } else { SEND_ONE_TEXT };
+        let sql = if event.payload.is_json() { SEND_ONE_JSON } else { SEND_ONE_TEXT };
         let texts = [Some(queue.to_owned()), event.event_type.clone(), body(event)];
         let texts = texts.into_iter().chain(event.extra.iter().cloned());
         let params = NAMES.iter().zip(texts).map(|(name, text)| Param::maybe(name, text)).collect();
@@ -116,7 +116,7 @@ impl Parcel {
         let mut params = vec![
             column("queue", &|queue, _| Some(queue.to_owned())),
             column("type", &|_, event| event.event_type.clone()),
-            column("form", &|_, event| is_json(event).then(|| "json".to_owned())),
+            column("form", &|_, event| event.payload.is_json().then(|| "json".to_owned())),
             column("payload", &|_, event| body(event)),
         ];
         for (i, name) in NAMES[3..].iter().enumerate() {
@@ -164,13 +164,6 @@ impl Client {
     }
 }
 
-pub(crate) fn is_json(event: &Event) -> bool {
-    matches!(event.payload, Payload::Json(_))
-}
-
 fn body(event: &Event) -> Option<String> {
-    match &event.payload {
-        Payload::Json(text) => Some(text.clone()),
-        Payload::Text(text) => text.clone(),
-    }
+    event.payload.text().map(str::to_owned)
 }

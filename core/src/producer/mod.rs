@@ -14,7 +14,6 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 pub use options::ProducerOptions;
 pub use stats::ProducerStats;
 
-use crate::client::DEFAULT_TYPE;
 use crate::connect::Settings;
 use crate::error::{Error, Kind, Result};
 use crate::message::Event;
@@ -119,8 +118,7 @@ impl Producer {
             },
         };
         let (answer, receiver) = oneshot::channel();
-        let event_type = event.event_type.filter(|t| !t.is_empty()).unwrap_or_else(|| DEFAULT_TYPE.into());
-        let event = Event { event_type: Some(event_type), ..event };
+        let event = Event { event_type: Some(event.stored_type().to_owned()), ..event };
         self.count(|stats| stats.queue_length += 1);
         slot.send(Job::Send(Box::new(Item { queue: queue.to_owned(), event, bytes, until, answer, _room: room })));
         Ok(receiver)

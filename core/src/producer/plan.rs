@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 
 use super::Item;
-use crate::client::is_json;
 use crate::error::{Error, Kind};
 
 /// From this length on, a run of one type is cheaper as a batch than event by event inside one statement.
@@ -58,7 +57,7 @@ fn runs(items: Vec<Item>) -> Vec<Shipment> {
     let mut items = items.into_iter().peekable();
     while let Some(first) = items.next() {
         let mut run = vec![first];
-        while let Some(next) = items.next_if(|next| alike(&run[0], next)) {
+        while let Some(next) = items.next_if(|next| run[0].event.is_like(&next.event)) {
             run.push(next);
         }
         let uniform = run.len() >= RUN_MIN;
@@ -68,11 +67,6 @@ fn runs(items: Vec<Item>) -> Vec<Shipment> {
         }
     }
     shipments
-}
-
-fn alike(a: &Item, b: &Item) -> bool {
-    let plain = |item: &Item| item.event.extra.iter().all(Option::is_none);
-    a.event.event_type == b.event.event_type && is_json(&a.event) == is_json(&b.event) && plain(a) && plain(b)
 }
 
 /// What to try after the server refused a shipment: two halves, or nothing if the refusal is everybody's.
