@@ -55,6 +55,7 @@ class Script:
 
 WAITS = {
     "statement": "client.execute('select pg_sleep(20)')",
+    "with_its_begin": "client = pgque.connect(dsn); client.execute('select pg_sleep(60)')",
     "notification": "client.notification(20)",
     "typed_call": "client.queue_info(queue)",
     "psycopg": "psycopg_client.queue_info(queue)",

@@ -10,7 +10,7 @@ use tokio_postgres::types::{
 };
 
 use crate::error::{Error, Kind, Result};
-use crate::executor::{ParamValue, Rows};
+use crate::executor::{Param, ParamValue, Rows};
 use crate::message::{EPOCH_2000_MICROS, Timestamp};
 use crate::special::{self, Special};
 
@@ -145,6 +145,15 @@ fn undecodable(row: &tokio_postgres::Row, column: usize, error: tokio_postgres::
 /// Sends text in the text format whatever the type, so that the server parses it as a literal.
 #[derive(Debug)]
 pub(crate) struct TextParam<'a>(pub(crate) &'a ParamValue);
+
+/// Text is sent untyped, so that the server infers the type as it does for a literal.
+pub(crate) fn bind(params: &[Param]) -> Vec<(TextParam<'_>, Type)> {
+    let bind_one = |param: &Param| match param.value {
+        ParamValue::Text(_) => Type::UNKNOWN,
+        ParamValue::Array(_) => Type::TEXT_ARRAY,
+    };
+    params.iter().map(|p| (TextParam(&p.value), bind_one(p))).collect()
+}
 
 impl ToSql for TextParam<'_> {
     fn to_sql(&self, t: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn StdError + Sync + Send>> {

@@ -2,6 +2,9 @@
 //!
 //! `PGQUE_TEST_DSN` names a server where the role may end other sessions.
 
+#[path = "connection/support.rs"]
+mod support;
+
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
@@ -10,22 +13,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use pgque::{Client, Connection, Kind, Settings, TransactionStatus, Value};
-
-fn settings() -> Settings {
-    let dsn = std::env::var("PGQUE_TEST_DSN").expect("PGQUE_TEST_DSN is set; run scripts/test");
-    Settings::parse(&dsn).expect("the DSN of the tests is valid")
-}
-
-fn run(test: impl Future<Output = pgque::Result<()>>) {
-    pgque::runtime::wait(test).expect("the connection does what the test asks");
-}
-
-async fn number(connection: &Connection, sql: &str) -> pgque::Result<i64> {
-    match connection.execute(sql, &[]).await?.rows[0][0] {
-        Value::Int(n) => Ok(n),
-        ref other => panic!("{sql} gave {other:?}"),
-    }
-}
+use support::{number, run, settings};
 
 /// Ends the server's side of a connection, from another one, and waits until it is gone.
 async fn kill(victim: &Connection) -> pgque::Result<()> {
@@ -185,89 +173,6 @@ fn a_running_statement_can_be_cancelled() {
         connection.cancel().await?;
         assert_eq!(sleep.await.unwrap().unwrap_err().kind(), Kind::Timeout);
         assert_eq!(number(&connection, "select 1").await?, 1);
-        Ok(())
-    });
-}
-
-/// Whether a statement with this text still runs, asked from another connection, is no within ten seconds.
-async fn ends(watcher: &Connection, mark: &str) -> bool {
-    let sql =
-        format!("select count(*) from pg_stat_activity where state = 'active' and query like 'select /* {mark} */%'");
-    for _ in 0..200 {
-        if number(watcher, &sql).await.is_ok_and(|n| n == 0) {
-            return true;
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    false
-}
-
-/// Starts a long statement and drops it once it runs.
-async fn abandon(connection: &Connection, watcher: &Connection, mark: &str) {
-    let sql = format!("select /* {mark} */ pg_sleep(60)::text");
-    let running =
-        format!("select count(*) from pg_stat_activity where query like 'select /* {mark} */%' and state = 'active'");
-    let statement = connection.execute(&sql, &[]);
-    let seen = async {
-        while number(watcher, &running).await.expect("the watcher can ask") == 0 {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    };
-    tokio::select! {
-        result = statement => panic!("it ended by itself: {result:?}"),
-        () = seen => {}
-    }
-}
-
-#[test]
-fn an_abandoned_statement_ends_at_the_server_and_leaves_the_connection_usable() {
-    run(async {
-        let (connection, watcher) = (Connection::open(settings()).await?, Connection::open(settings()).await?);
-        let backend = number(&connection, "select pg_backend_pid()").await?;
-        for round in 0..20 {
-            let mark = format!("abandoned {round}");
-            abandon(&connection, &watcher, &mark).await;
-            // At once, and on the same session: the request to end the other must not hit this one.
-            let next = tokio::time::timeout(Duration::from_secs(20), number(&connection, "select 7")).await;
-            assert_eq!(next.expect("the next statement waits for the abandoned one")?, 7);
-            assert!(ends(&watcher, &mark).await);
-        }
-        assert_eq!(number(&connection, "select pg_backend_pid()").await?, backend);
-        Ok(())
-    });
-}
-
-#[test]
-fn a_statement_abandoned_in_a_transaction_fails_it() {
-    run(async {
-        let (connection, watcher) = (Connection::open(settings()).await?, Connection::open(settings()).await?);
-        connection.begin().await?;
-        abandon(&connection, &watcher, "in transaction").await;
-        assert_eq!(connection.commit().await.unwrap_err().sqlstate(), Some("25P02"));
-        assert_eq!(number(&connection, "select 7").await?, 7);
-        Ok(())
-    });
-}
-
-#[test]
-fn what_others_sent_behind_an_abandoned_statement_is_not_hit() {
-    run(async {
-        let (connection, watcher) = (Connection::open(settings()).await?, Connection::open(settings()).await?);
-        let first = connection.clone();
-        let sleeper = tokio::spawn(async move { first.execute("select /* first */ pg_sleep(1)::text", &[]).await });
-        while number(&watcher, "select count(*) from pg_stat_activity where query like 'select /* first */%'").await?
-            == 0
-        {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        let (second, third) = (connection.clone(), connection.clone());
-        let abandoned = tokio::spawn(async move { second.execute("select pg_sleep(0.5)::text", &[]).await });
-        tokio::time::sleep(Duration::from_millis(100)).await;
-        let behind = tokio::spawn(async move { number(&third, "select 7 from pg_sleep(0.5)").await });
-        tokio::time::sleep(Duration::from_millis(100)).await;
-        abandoned.abort();
-        assert!(sleeper.await.unwrap().is_ok());
-        assert_eq!(behind.await.unwrap()?, 7);
         Ok(())
     });
 }

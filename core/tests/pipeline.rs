@@ -145,6 +145,43 @@ fn a_cancel_does_not_hit_what_comes_after_it() {
 }
 
 #[test]
+fn a_cancel_is_repeated_until_the_statement_has_ended() {
+    let mut bench = Bench::new();
+    bench.sql.run(
+        "create function public.deaf() returns trigger language plpgsql as $$ begin \
+             perform pg_sleep(60); return new; \
+         exception when query_canceled then perform pg_sleep(60); return new; end $$; \
+         create trigger deaf before insert on pgque.event_1_0 for each row execute function public.deaf()",
+    );
+    let pipeline = bench.client.pipeline().unwrap();
+    let pending = send(&pipeline, 1);
+    let sleeps = "select exists (select from pg_stat_activity where wait_event = 'PgSleep' \
+                  and datname = current_database())";
+    until("it sleeps", || bench.sql.get::<bool>(sleeps));
+    pipeline.cancel();
+    assert_eq!(pending.wait(Some(Duration::from_secs(20))).unwrap_err().sqlstate(), Some("57014"));
+    bench.client.version().unwrap();
+}
+
+#[test]
+fn what_waits_behind_a_cancel_stays_in_its_transaction() {
+    let mut bench = Bench::new();
+    let pipeline = bench.client.pipeline().unwrap();
+    for _ in 0..100 {
+        let stuck = bench.stuck();
+        bench.client.begin().unwrap();
+        let pending: Vec<_> = (0..50).map(|n| send(&pipeline, n)).collect();
+        until("the first one waits", || bench.sql.get::<bool>(WAITS));
+        pipeline.cancel();
+        bench.client.rollback().unwrap();
+        drop(stuck);
+        assert!(pending.iter().all(|one| one.wait(None).is_err()));
+        assert!(bench.ids().is_empty(), "sent behind the rollback, these were committed");
+        pipeline.flush().unwrap_err();
+    }
+}
+
+#[test]
 fn a_cancel_gets_through_while_a_statement_behind_is_given_up() {
     let mut bench = Bench::new();
     let stuck = bench.stuck();

@@ -2,38 +2,27 @@
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::task::Poll;
 use std::time::Duration;
 
 use futures_util::TryStreamExt;
-use tokio::sync::{Mutex as AsyncMutex, MutexGuard};
+use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 use tokio_postgres::Row;
-use tokio_postgres::types::Type;
 
 use super::ahead::Ahead;
 use super::prepared::{self, Worth};
 use super::raw::{self, check_copy};
 use super::session::{Notification, Pulse, Session};
 use super::settings::Settings;
-use super::statement::{Abandoned, Begun, Hold, Running};
+use super::state::{State, TransactionStatus};
+use super::statement::{Abandoned, Begun, Hold, Running, end_running, once_sent};
 use crate::error::{Error, Kind, Result};
-use crate::executor::{BoxFuture, Param, ParamValue, check_nul};
+use crate::executor::{Param, check_nul};
 use crate::process::Owner;
 use crate::runtime;
-use crate::value::{ResultSet, TextParam};
+use crate::value::{ResultSet, bind};
 
 /// What a primary says that has become a standby.
 const READ_ONLY: &str = "25006";
-
-/// Where the connection stands between statements.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TransactionStatus {
-    Idle,
-    /// A transaction is open.
-    Active,
-    /// A statement of the open transaction failed; only `rollback` is left.
-    Failed,
-}
 
 /// One connection to the server. Clones share it; calls from many threads or tasks are pipelined.
 ///
@@ -45,8 +34,9 @@ pub struct Connection(Arc<Shared>);
 struct Shared {
     settings: Settings,
     owner: Owner,
-    /// `None` once closed by the caller.
-    session: AsyncMutex<Option<Arc<Session>>>,
+    /// `None` once closed by the caller. Statements share it until they are sent; whoever begins or ends a transaction has
+    /// it alone: none could overtake a statement that goes by where the transaction stands, and would then run in another.
+    session: RwLock<Option<Arc<Session>>>,
     /// The same, for what is asked without waiting.
     latest: Mutex<Weak<Session>>,
     state: Mutex<State>,
@@ -55,13 +45,13 @@ struct Shared {
     ahead: Ahead,
 }
 
-#[derive(Clone, Copy)]
-struct State {
-    autocommit: bool,
-    transaction: TransactionStatus,
-    closed: bool,
-    /// Why the transaction may not be ended, or another begun, by whoever has this connection.
-    hold: Option<&'static str>,
+/// What a statement needs to be sent.
+struct Turn<'a> {
+    slot: RwLockReadGuard<'a, Option<Arc<Session>>>,
+    session: Arc<Session>,
+    /// The BEGIN that travels with it.
+    begun: Option<Begun>,
+    running: Running,
 }
 
 impl Connection {
@@ -72,7 +62,7 @@ impl Connection {
             settings,
             owner: Owner::us("connection"),
             latest: Mutex::new(Arc::downgrade(&session)),
-            session: AsyncMutex::new(Some(session)),
+            session: RwLock::new(Some(session)),
             state: Mutex::new(state),
             channels: Mutex::default(),
             ahead: Ahead::default(),
@@ -104,7 +94,7 @@ impl Connection {
         if self.0.owner.is_other() {
             return true;
         }
-        let lost = || match self.0.session.try_lock() {
+        let lost = || match self.0.session.try_read() {
             Ok(session) => session.as_ref().is_none_or(|s| s.closed_reason().is_some()),
             Err(_) => false,
         };
@@ -116,7 +106,7 @@ impl Connection {
         if !self.0.owner.is_other() && !self.state(|s| std::mem::replace(&mut s.closed, true)) {
             self.0.ahead.send();
             // The last statement in flight holds the last reference; the socket closes after it.
-            if let Some(session) = self.0.session.lock().await.take() {
+            if let Some(session) = self.0.session.write().await.take() {
                 session.end_waits();
                 session.pipeline.settled().await;
             }
@@ -140,7 +130,7 @@ impl Connection {
     pub async fn begin(&self) -> Result<()> {
         let mut slot = self.slot("begin").await?;
         self.check_hold("begin")?;
-        if self.own_state(|s| s.transaction) != TransactionStatus::Idle {
+        if !self.own_state(|s| s.is_idle()) {
             return Err(Error::new(Kind::Conflict, "begin", "a transaction is already open"));
         }
         let session = self.live(&mut slot, "begin").await?;
@@ -167,7 +157,7 @@ impl Connection {
     async fn end(&self, op: &'static str, sql: &str) -> Result<()> {
         let mut slot = self.slot(op).await?;
         self.check_hold(op)?;
-        if self.own_state(|s| s.transaction) == TransactionStatus::Idle {
+        if self.own_state(|s| s.is_idle()) {
             return self.live(&mut slot, op).await.map(drop);
         }
         let session = self.live(&mut slot, op).await;
@@ -177,7 +167,8 @@ impl Connection {
             Err(error) if op == "rollback" && error.kind() == Kind::Connection => return Ok(()),
             other => other?,
         };
-        let result = self.answer(&session, Abandoned::Await, session.client.batch_execute(sql)).await;
+        let running = self.running(&session, Abandoned::Await).await;
+        let result = self.answer(&session, running, (), session.client.batch_execute(sql)).await;
         if result.is_err() && op == "commit" {
             // After a failed COMMIT (deferred constraint, serialisation) this is a harmless warning.
             let _ = session.client.batch_execute("rollback").await;
@@ -193,10 +184,10 @@ impl Connection {
         check_nul("execute", "sql", sql)?;
         check_copy("execute", sql)?;
         params.iter().try_for_each(|p| p.check("execute"))?;
-        let (session, begun) = self.enter("execute").await?;
-        let is_alone = self.own_state(|s| s.transaction) == TransactionStatus::Idle;
+        let Turn { slot, session, begun, running } = self.enter("execute").await?;
+        let is_alone = self.own_state(|s| s.is_idle());
         let bound = bind(&params);
-        let result = self.answer(&session, Abandoned::Cancel, raw::run(&session, sql, &bound, is_alone)).await;
+        let result = self.answer(&session, running, slot, raw::run(&session, sql, &bound, is_alone)).await;
         self.leave("execute", begun, result).await
     }
 
@@ -209,8 +200,8 @@ impl Connection {
     async fn script(&self, op: &'static str, argument: &str, sql: &str) -> Result<()> {
         check_nul(op, argument, sql)?;
         check_copy(op, sql)?;
-        let (session, begun) = self.enter(op).await?;
-        let result = self.answer(&session, Abandoned::Cancel, session.client.batch_execute(sql)).await;
+        let Turn { slot, session, begun, running } = self.enter(op).await?;
+        let result = self.answer(&session, running, slot, session.client.batch_execute(sql)).await;
         self.leave(op, begun, result.map_err(|e| Error::from_driver(op, e))).await
     }
 
@@ -316,10 +307,8 @@ impl Connection {
         let (session, runtime) = (self.latest("cancel")?, runtime::handle()?);
         let (hold, farewell) = (Hold::new(&session), runtime::farewell());
         runtime.spawn(async move {
-            if wanted()
-                && let Err(error) = session.cancel().await
-            {
-                log::debug!(target: "pgque", "{error}");
+            if wanted() {
+                end_running(&session).await;
             }
             drop((hold, farewell));
         });
@@ -328,23 +317,24 @@ impl Connection {
 
     /// Runs a typed call's statement.
     pub(crate) async fn run(&self, op: &'static str, sql: &'static str, params: &[Param]) -> Result<Vec<Row>> {
-        let (session, begun) = self.enter(op).await?;
-        let (rows, end) = self.query(&session, sql, params, Worth::Later).await;
+        let turn = self.enter(op).await?;
+        let (rows, begun, end) = self.query(turn, sql, params, Worth::Later).await;
         self.leave(op, begun, end.map(|()| rows).map_err(|e| Error::from_driver(op, e))).await
     }
 
     async fn query(
         &self,
-        session: &Arc<Session>,
+        turn: Turn<'_>,
         sql: &'static str,
         params: &[Param],
         worth: Worth,
-    ) -> (Vec<Row>, Result<(), tokio_postgres::Error>) {
+    ) -> (Vec<Row>, Option<Begun>, Result<(), tokio_postgres::Error>) {
+        let Turn { slot, session, begun, running } = turn;
         let (bound, mut rows) = (bind(params), Vec::new());
-        let is_alone = || self.transaction_status() == TransactionStatus::Idle;
-        let query = prepared::query(session, sql, &bound, worth, is_alone, &mut rows);
-        let end = self.answer(session, Abandoned::Cancel, query).await;
-        (rows, end)
+        let is_alone = || self.own_state(|s| s.is_idle());
+        let query = prepared::query(&session, sql, &bound, worth, is_alone, &mut rows);
+        let end = self.answer(&session, running, slot, query).await;
+        (rows, begun, end)
     }
 
     /// Runs a typed call's statement and hands each row on as it comes.
@@ -355,7 +345,7 @@ impl Connection {
         params: &[Param],
         mut each: impl FnMut(Row) -> Result<()>,
     ) -> Result<()> {
-        let (session, begun) = self.enter(op).await?;
+        let Turn { slot, session, begun, running } = self.enter(op).await?;
         let mut handed_on = Ok(());
         let run = async {
             let stream = session.client.query_typed_raw(sql, bind(params)).await?;
@@ -367,7 +357,7 @@ impl Connection {
             }
             Ok(())
         };
-        let end = self.answer(&session, Abandoned::Cancel, run).await;
+        let end = self.answer(&session, running, slot, run).await;
         self.leave(op, begun, end.map_err(|e| Error::from_driver(op, e))).await?;
         handed_on
     }
@@ -381,8 +371,9 @@ impl Connection {
         params: &[Param],
     ) -> Result<(Option<Row>, Result<()>)> {
         params.iter().try_for_each(|p| p.check(op))?;
-        let (session, begun) = self.enter(op).await?;
-        let (mut rows, end) = self.query(&session, sql, params, Worth::AtOnce).await;
+        let turn = self.enter(op).await?;
+        let session = turn.session.clone();
+        let (mut rows, begun, end) = self.query(turn, sql, params, Worth::AtOnce).await;
         let end = self.leave(op, begun, end.map_err(|e| Error::from_driver(op, e))).await;
         match (rows.pop(), end) {
             (None, Err(error)) if error.server().is_none() && session.dismissed() => Err(error),
@@ -390,36 +381,44 @@ impl Connection {
         }
     }
 
-    /// The live session, with a transaction under way if autocommit is off: BEGIN then travels with the statement.
-    async fn enter(&self, op: &'static str) -> Result<(Arc<Session>, Option<Begun>)> {
+    /// A statement's turn, with a transaction under way if autocommit is off: BEGIN then travels with the statement.
+    async fn enter(&self, op: &'static str) -> Result<Turn<'_>> {
+        self.send_ahead(op)?;
+        if !self.own_state(|s| s.begins())
+            && let Some(turn) = self.join_in(self.0.session.read().await)
+        {
+            return Ok(turn);
+        }
         let mut slot = self.slot(op).await?;
         let session = self.live(&mut slot, op).await?;
-        let State { autocommit, transaction, .. } = self.own_state(|s| *s);
-        let begun = match !autocommit && transaction == TransactionStatus::Idle {
+        let begun = match self.own_state(|s| s.begins()) {
             true => {
                 session.begins_with_a_statement();
                 Some(self.send_begin(&session).await)
             }
             false => None,
         };
-        Ok((session, begun))
+        let running = self.running(&session, Abandoned::Cancel).await;
+        Ok(Turn { slot: slot.downgrade(), session, begun, running })
     }
 
-    /// Sends BEGIN and does not wait for the answer. With the slot locked, so that nobody's statement comes before it.
+    /// The turn of a statement that nothing has to be done for and that nobody keeps back.
+    fn join_in<'a>(&self, slot: RwLockReadGuard<'a, Option<Arc<Session>>>) -> Option<Turn<'a>> {
+        let session = slot.as_ref().filter(|session| session.closed_reason().is_none())?.clone();
+        if self.own_state(|s| s.begins()) {
+            return None;
+        }
+        let ticket = session.pipeline.ticket_at_once()?;
+        let running = Running::new(&session, ticket, Abandoned::Cancel, self.failing());
+        Some(Turn { slot, session, begun: None, running })
+    }
+
+    /// Sends BEGIN and does not wait for the answer. With the slot alone, so that nobody's statement comes before it.
     async fn send_begin(&self, session: &Arc<Session>) -> Begun {
         // Before the answer: it will be open also if nobody waits for that.
         self.set(TransactionStatus::Active);
         let running = self.running(session, Abandoned::Await).await;
-        let (session, sending) = (session.clone(), session.clone());
-        let mut answer: BoxFuture<_> = Box::pin(async move { session.client.batch_execute("begin").await });
-        let answered = std::future::poll_fn(|cx| {
-            let sent = sending.send(|| answer.as_mut().poll(cx));
-            Poll::Ready(match sent {
-                Poll::Ready(result) => Some(result),
-                Poll::Pending => None,
-            })
-        });
-        Begun { running, answered: answered.await, answer, session: sending }
+        Begun::send(session, running).await
     }
 
     /// What came of a statement, which counts only if the BEGIN that travelled with it was heeded.
@@ -432,20 +431,32 @@ impl Connection {
         Err(if result.is_ok() { error.with_uncertainty() } else { error })
     }
 
+    /// To be called with the slot, right before the statement is sent.
     async fn running(&self, session: &Arc<Session>, abandoned: Abandoned) -> Running {
+        let ticket = session.pipeline.ticket().await;
+        Running::new(session, ticket, abandoned, self.failing())
+    }
+
+    /// For a statement that fails when nobody is there to hear of it.
+    fn failing(&self) -> impl FnOnce() + Send + 'static {
         let shared = Arc::downgrade(&self.0);
-        let failed = move || {
+        move || {
             if let Some(shared) = shared.upgrade() {
                 Connection(shared).fail();
             }
-        };
-        Running::start(session, abandoned, failed).await
+        }
     }
 
-    /// Waits for the answer to a statement; if nobody does so to the end, it is given up at the server as well.
-    async fn answer<T>(&self, session: &Arc<Session>, abandoned: Abandoned, statement: impl Future<Output = T>) -> T {
-        let running = self.running(session, abandoned).await;
-        let answer = session.answer(statement).await;
+    /// Waits for the answer to a statement; if nobody does so to the end, it is given up at the server as well. `slot` is
+    /// kept until the statement is sent.
+    async fn answer<T>(
+        &self,
+        session: &Arc<Session>,
+        running: Running,
+        slot: impl Sized,
+        statement: impl Future<Output = T>,
+    ) -> T {
+        let answer = session.answer(once_sent(slot, statement)).await;
         running.done();
         answer
     }
@@ -458,7 +469,7 @@ impl Connection {
         if let Err(error) = &result
             && error.sqlstate() == Some(READ_ONLY)
             && self.0.settings.server.wants_to_write()
-            && let Ok(slot) = self.0.session.try_lock()
+            && let Ok(slot) = self.0.session.try_read()
             && let Some(session) = slot.as_ref()
         {
             session.give_up("the server no longer writes; connecting to the one that does");
@@ -467,14 +478,15 @@ impl Connection {
     }
 
     fn fail(&self) {
-        self.own_state(|s| {
-            if s.transaction == TransactionStatus::Active {
-                s.transaction = TransactionStatus::Failed;
-            }
-        });
+        self.own_state(State::fail);
     }
 
     async fn session(&self, op: &'static str) -> Result<Arc<Session>> {
+        self.send_ahead(op)?;
+        if let Some(session) = self.0.session.read().await.as_ref().filter(|session| session.closed_reason().is_none())
+        {
+            return Ok(session.clone());
+        }
         let mut slot = self.slot(op).await?;
         self.live(&mut slot, op).await
     }
@@ -503,11 +515,17 @@ impl Connection {
         Ok(session)
     }
 
-    /// The place of the session, locked.
-    async fn slot(&self, op: &'static str) -> Result<MutexGuard<'_, Option<Arc<Session>>>> {
+    /// The place of the session, alone.
+    async fn slot(&self, op: &'static str) -> Result<RwLockWriteGuard<'_, Option<Arc<Session>>>> {
+        self.send_ahead(op)?;
+        Ok(self.0.session.write().await)
+    }
+
+    /// Sends what has to be sent before whatever comes next.
+    fn send_ahead(&self, op: &'static str) -> Result<()> {
         self.0.owner.check(op)?;
         self.0.ahead.send();
-        Ok(self.0.session.lock().await)
+        Ok(())
     }
 
     /// Has `sender` called once, right before this connection sends anything else.
@@ -523,11 +541,7 @@ impl Connection {
 
     /// Whether what is sent now becomes part of a transaction together with what is sent next.
     pub(crate) fn is_in_transaction(&self) -> bool {
-        self.state(|s| match s.transaction {
-            TransactionStatus::Idle => !s.autocommit,
-            TransactionStatus::Active => true,
-            TransactionStatus::Failed => false,
-        })
+        self.state(|s| s.is_in_transaction())
     }
 
     fn channels<T>(&self, f: impl FnOnce(&mut BTreeSet<String>) -> T) -> T {
@@ -552,12 +566,6 @@ impl Connection {
     }
 }
 
-impl State {
-    fn new(autocommit: bool) -> State {
-        State { autocommit, transaction: TransactionStatus::Idle, closed: false, hold: None }
-    }
-}
-
 /// In a forked child the session is the parent's, and so is the task that drives it: even to let go of it is to wake
 /// that task, by way of locks that its threads may have held.
 impl Drop for Shared {
@@ -566,17 +574,6 @@ impl Drop for Shared {
             std::mem::forget(self.session.get_mut().take());
         }
     }
-}
-
-/// Text is sent untyped, so that the server infers the type as it does for a literal.
-fn bind(params: &[Param]) -> Vec<(TextParam<'_>, Type)> {
-    let bind_one = |param: &'_ Param| -> Type {
-        match param.value {
-            ParamValue::Text(_) => Type::UNKNOWN,
-            ParamValue::Array(_) => Type::TEXT_ARRAY,
-        }
-    };
-    params.iter().map(|p| (TextParam(&p.value), bind_one(p))).collect()
 }
 
 fn closed(op: &'static str) -> Error {

@@ -12,6 +12,7 @@ mod role;
 mod session;
 mod settings;
 mod socket;
+mod state;
 mod statement;
 #[cfg_attr(not(target_os = "linux"), path = "stream_portable.rs")]
 mod stream;
@@ -20,9 +21,10 @@ mod wheel;
 mod wire;
 
 pub(crate) use ahead::sending_ahead;
-pub use connection::{Connection, TransactionStatus};
+pub use connection::Connection;
 pub use session::Notification;
 pub(crate) use session::Pulse;
 pub use settings::Settings;
 #[cfg(feature = "fuzzing")]
 pub use settings::fuzzing::{password_file, service_file};
+pub use state::TransactionStatus;
