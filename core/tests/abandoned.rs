@@ -7,7 +7,7 @@ mod support;
 
 use std::time::Duration;
 
-use pgque::Connection;
+use pgque::{Connection, TransactionStatus};
 use support::{number, run, settings};
 
 /// Whether a statement with this text still runs, asked from another connection, is no within ten seconds.
@@ -127,6 +127,46 @@ fn what_others_sent_behind_an_abandoned_statement_is_not_hit() {
         abandoned.abort();
         assert!(sleeper.await.unwrap().is_ok());
         assert_eq!(behind.await.unwrap()?, 7);
+        Ok(())
+    });
+}
+
+/// Starts a statement that takes its time to end when it is cancelled, and drops it once it runs.
+async fn abandon_deaf(connection: &Connection, watcher: &Connection) -> pgque::Result<()> {
+    let deaf = "do $$ begin for n in 1..3 loop \
+                    begin perform pg_sleep(60); exception when query_canceled then null; end; \
+                end loop; end $$";
+    let sleeping = format!(
+        "select count(*) from pg_stat_activity where wait_event = 'PgSleep' and pid = {}",
+        connection.backend_pid()?
+    );
+    let seen = async {
+        while number(watcher, &sleeping).await.expect("the watcher can ask") == 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::select! {
+        result = connection.execute_script(deaf) => panic!("it ended by itself: {result:?}"),
+        () = seen => {}
+    }
+    Ok(())
+}
+
+#[test]
+fn a_begin_or_an_end_that_was_given_up_before_it_was_sent_has_not_happened() {
+    run(async {
+        let (connection, watcher) = (Connection::open(settings()).await?, Connection::open(settings()).await?);
+        let soon = Duration::from_millis(50);
+        abandon_deaf(&connection, &watcher).await?;
+        tokio::time::timeout(soon, connection.begin()).await.expect_err("it is kept back");
+        assert_eq!(connection.transaction_status(), TransactionStatus::Idle);
+
+        connection.begin().await?;
+        abandon_deaf(&connection, &watcher).await?;
+        tokio::time::timeout(soon, connection.rollback()).await.expect_err("it is kept back");
+        assert_ne!(connection.transaction_status(), TransactionStatus::Idle);
+        connection.rollback().await?;
+        assert_eq!(number(&connection, "select 7").await?, 7);
         Ok(())
     });
 }

@@ -160,14 +160,17 @@ impl Connection {
         if self.own_state(|s| s.is_idle()) {
             return self.live(&mut slot, op).await.map(drop);
         }
-        let session = self.live(&mut slot, op).await;
-        // Whatever comes of it, the transaction is over: with a lost connection the server rolls back.
-        self.set(TransactionStatus::Idle);
-        let session = match session {
-            Err(error) if op == "rollback" && error.kind() == Kind::Connection => return Ok(()),
-            other => other?,
+        let session = match self.live(&mut slot, op).await {
+            Ok(session) => session,
+            Err(error) => {
+                // The server rolls back.
+                self.set(TransactionStatus::Idle);
+                return if op == "rollback" && error.kind() == Kind::Connection { Ok(()) } else { Err(error) };
+            }
         };
         let running = self.running(&session, Abandoned::Await).await;
+        // Whatever comes of it now, the transaction is over.
+        self.set(TransactionStatus::Idle);
         let result = self.answer(&session, running, (), session.client.batch_execute(sql)).await;
         if result.is_err() && op == "commit" {
             // After a failed COMMIT (deferred constraint, serialisation) this is a harmless warning.
@@ -415,9 +418,9 @@ impl Connection {
 
     /// Sends BEGIN and does not wait for the answer. With the slot alone, so that nobody's statement comes before it.
     async fn send_begin(&self, session: &Arc<Session>) -> Begun {
+        let running = self.running(session, Abandoned::Await).await;
         // Before the answer: it will be open also if nobody waits for that.
         self.set(TransactionStatus::Active);
-        let running = self.running(session, Abandoned::Await).await;
         Begun::send(session, running).await
     }
 

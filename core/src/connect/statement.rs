@@ -291,7 +291,7 @@ async fn end(session: &Arc<Session>, ticket: u64, abandoned: Abandoned, hold: Ho
 /// Asks until the answer to what was sent behind the statements, `count` of them, shows that they have ended; `None` if
 /// it never does.
 async fn ask_to_end<T>(session: &Session, count: usize, mut answer: Pin<&mut impl Future<Output = T>>) -> Option<T> {
-    for n in 0..count + REQUESTS_MAX {
+    for n in 1..count + REQUESTS_MAX {
         request(session).await;
         let limit = if n < count { NEXT_TIMEOUT } else { ANSWER_TIMEOUT };
         if let Ok(answer) = tokio::time::timeout(limit, answer.as_mut()).await {
