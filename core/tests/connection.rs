@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use pgque::{Client, Connection, Kind, Settings, TransactionStatus, Value};
+use pgque::{Client, Connection, Event, Kind, Settings, Ticker, TickerOptions, TransactionStatus, Value};
 use support::{number, run, settings};
 
 /// Ends the server's side of a connection, from another one, and waits until it is gone.
@@ -159,6 +159,19 @@ fn a_closed_connection_says_so() {
         connection.close().await;
         assert!(connection.is_closed());
         assert_eq!(connection.execute("select 1", &[]).await.unwrap_err().kind(), Kind::Closed);
+        Ok(())
+    });
+}
+
+/// Each function that is given a future by value may double it, and what runs them in turn needs a stack for all.
+#[test]
+fn what_waits_for_an_answer_is_small() {
+    run(async {
+        let dsn = std::env::var("PGQUE_TEST_DSN").expect("PGQUE_TEST_DSN is set; run scripts/test");
+        let client = Client::connect(&dsn).await?;
+        let send = size_of_val(&client.send("q", &Event::default()));
+        let ticker = size_of_val(&Ticker::new(settings(), TickerOptions::default()).run());
+        assert!(send < 6_000 && ticker < 12_000, "send: {send} bytes, ticker: {ticker}");
         Ok(())
     });
 }

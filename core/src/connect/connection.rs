@@ -1,6 +1,7 @@
 //! A connection with transactions: what a typed call, a raw statement and a listener share.
 
 use std::collections::BTreeSet;
+use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
@@ -144,17 +145,16 @@ impl Connection {
     /// A transaction in which a statement failed cannot be committed: it is rolled back and the call fails,
     /// where PostgreSQL's own COMMIT would roll back and report success.
     pub async fn commit(&self) -> Result<()> {
-        // The bare SELECT fails in an aborted transaction, so that COMMIT is never reached there.
-        self.end("commit", "select; commit").await
+        self.end("commit").await
     }
 
     /// Rolls back; without an open transaction nothing happens.
     pub async fn rollback(&self) -> Result<()> {
-        self.end("rollback", "rollback").await
+        self.end("rollback").await
     }
 
     /// Ends the open transaction. The lock keeps other callers' statements out until it has ended.
-    async fn end(&self, op: &'static str, sql: &str) -> Result<()> {
+    async fn end(&self, op: &'static str) -> Result<()> {
         let mut slot = self.slot(op).await?;
         self.check_hold(op)?;
         if self.own_state(|s| s.is_idle()) {
@@ -169,9 +169,16 @@ impl Connection {
             }
         };
         let running = self.running(&session, Abandoned::Await).await;
+        let sql = match op {
+            // Nothing is under way whose answer could say otherwise.
+            "commit" if running.is_alone() && self.transaction_status() == TransactionStatus::Active => "commit",
+            // The bare SELECT fails in an aborted transaction, so that COMMIT is never reached there.
+            "commit" => "select; commit",
+            _ => "rollback",
+        };
         // Whatever comes of it now, the transaction is over.
         self.set(TransactionStatus::Idle);
-        let result = self.answer(&session, running, (), session.client.batch_execute(sql)).await;
+        let result = self.answer(&session, running, (), pin!(session.client.batch_execute(sql))).await;
         if result.is_err() && op == "commit" {
             // After a failed COMMIT (deferred constraint, serialisation) this is a harmless warning.
             let _ = session.client.batch_execute("rollback").await;
@@ -190,7 +197,8 @@ impl Connection {
         let Turn { slot, session, begun, running } = self.enter("execute").await?;
         let is_alone = self.own_state(|s| s.is_idle());
         let bound = bind(&params);
-        let result = self.answer(&session, running, slot, raw::run(&session, sql, &bound, is_alone)).await;
+        let query = raw::run(&session, sql, &bound, is_alone);
+        let result = self.answer(&session, running, slot, pin!(query)).await;
         self.leave("execute", begun, result).await
     }
 
@@ -204,7 +212,7 @@ impl Connection {
         check_nul(op, argument, sql)?;
         check_copy(op, sql)?;
         let Turn { slot, session, begun, running } = self.enter(op).await?;
-        let result = self.answer(&session, running, slot, session.client.batch_execute(sql)).await;
+        let result = self.answer(&session, running, slot, pin!(session.client.batch_execute(sql))).await;
         self.leave(op, begun, result.map_err(|e| Error::from_driver(op, e))).await
     }
 
@@ -336,7 +344,7 @@ impl Connection {
         let (bound, mut rows) = (bind(params), Vec::new());
         let is_alone = || self.own_state(|s| s.is_idle());
         let query = prepared::query(&session, sql, &bound, worth, is_alone, &mut rows);
-        let end = self.answer(&session, running, slot, query).await;
+        let end = self.answer(&session, running, slot, pin!(query)).await;
         (rows, begun, end)
     }
 
@@ -360,7 +368,7 @@ impl Connection {
             }
             Ok(())
         };
-        let end = self.answer(&session, running, slot, run).await;
+        let end = self.answer(&session, running, slot, pin!(run)).await;
         self.leave(op, begun, end.map_err(|e| Error::from_driver(op, e))).await?;
         handed_on
     }
@@ -452,12 +460,14 @@ impl Connection {
 
     /// Waits for the answer to a statement; if nobody does so to the end, it is given up at the server as well. `slot` is
     /// kept until the statement is sent.
+    ///
+    /// Given by value, the statement would double in size with each function that it is handed on to.
     async fn answer<T>(
         &self,
         session: &Arc<Session>,
         running: Running,
         slot: impl Sized,
-        statement: impl Future<Output = T>,
+        statement: Pin<&mut impl Future<Output = T>>,
     ) -> T {
         let answer = session.answer(once_sent(slot, statement)).await;
         running.done();

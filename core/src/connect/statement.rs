@@ -97,6 +97,11 @@ impl Running {
         Running { session: session.clone(), ticket, abandoned, failed: Some(Box::new(failed)) }
     }
 
+    /// Whether there is no other one in flight.
+    pub(super) fn is_alone(&self) -> bool {
+        self.session.pipeline.lock().tickets.len() == 1
+    }
+
     pub(super) fn done(mut self) {
         self.failed = None;
         self.session.pipeline.end(self.ticket);
@@ -133,8 +138,8 @@ impl Drop for Running {
 }
 
 /// Lets go of `slot` after the first look at the statement, which sends it.
-pub(super) async fn once_sent<T>(slot: impl Sized, statement: impl Future<Output = T>) -> T {
-    let (mut slot, mut statement) = (Some(slot), pin!(statement));
+pub(super) async fn once_sent<T>(slot: impl Sized, mut statement: Pin<&mut impl Future<Output = T>>) -> T {
+    let mut slot = Some(slot);
     let look = |cx: &mut Context<'_>| {
         let answer = statement.as_mut().poll(cx);
         slot = None;
