@@ -71,6 +71,11 @@ WAITS = {
 def test_ctrl_c_ends_every_wait(dsn, client, queue, tick, name):
     client.send(queue, 1)
     tick()
+    # A machine that is busy with something else may be late once.
+    assert any(seconds_to_interrupt(dsn, client, queue, name) <= 0.25 for _ in range(3))
+
+
+def seconds_to_interrupt(dsn, client, queue, name) -> float:
     locks = name in ("typed_call", "psycopg", "producer", "locked_row")
     if locks:
         client.begin()
@@ -104,11 +109,12 @@ def test_ctrl_c_ends_every_wait(dsn, client, queue, tick, name):
     began = time.monotonic()
     script.process.send_signal(signal.SIGINT)
     assert script.process.stdout.readline() == "interrupted\n"
-    assert time.monotonic() - began < 0.5
+    seconds = time.monotonic() - began
     if locks:
         client.rollback()
     code, _, err = script.end()
     assert code == 0, err
+    return seconds
 
 
 def test_ctrl_c_on_psycopg2_takes_its_wait_callback(dsn, client, queue):
