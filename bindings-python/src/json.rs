@@ -73,7 +73,8 @@ fn write_float(number: &Bound<'_, PyFloat>, out: &mut Vec<u8>) -> Result<(), Unu
 
 fn write_dict(dict: &Bound<'_, PyDict>, out: &mut Vec<u8>, depth: u32) -> Result<(), Unusual> {
     let mut before = b'{';
-    for (key, value) in dict {
+    // A copy, for in a build of Python without the global lock another thread may change the dict meanwhile.
+    for (key, value) in dict.copy()? {
         out.push(before);
         write_text(key.cast_exact::<PyString>().map_err(|_| Unusual)?, out)?;
         out.push(b':');

@@ -3,7 +3,7 @@
 //! Python objects are made when a field is read, which makes receiving several times cheaper than filling
 //! objects. The price: one living message keeps its whole batch in memory.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -54,7 +54,7 @@ impl Page {
     }
 
     pub fn message(self: &Arc<Page>, index: usize) -> Message {
-        Message { shared: Some((self.clone(), index)), own: None }
+        Message { shared: Some((self.clone(), index)), own: Mutex::default() }
     }
 
     /// A list of `pgque.Message`.
@@ -68,18 +68,24 @@ impl Page {
 ///
 /// `payload` is the stored text, and `json()` what it says; `type`, `payload` and `extra1` to `extra4` are None where
 /// the sender gave NULL. `retry_count` is None at the first delivery.
-#[pyclass(module = "pgque.types", subclass, dict, weakref)]
+#[pyclass(module = "pgque.types", subclass, dict, weakref, frozen)]
 pub struct Message {
     /// The place in the answer.
     shared: Option<(Arc<Page>, usize)>,
-    /// Made by hand, or changed: any objects, as in a dataclass. The garbage collector may look here before anything
-    /// is, while the interpreter still makes the object out of zeros: to a Box these are None.
-    own: Option<Box<[Py<PyAny>; 10]>>,
+    /// Made by hand, or changed. The garbage collector may look here before anything is, while the interpreter still
+    /// makes the object out of zeros: to a Mutex and a Box these are unlocked and None.
+    ///
+    /// Any thread may read and set, as with a dataclass. Nothing of Python's is called, and no object let go of, while
+    /// it is locked: either may have to wait for a thread that waits here.
+    own: Mutex<Own>,
 }
+
+/// Any objects, as in a dataclass.
+type Own = Option<Box<[Py<PyAny>; 10]>>;
 
 impl Message {
     fn field<'py>(&self, py: Python<'py>, index: usize) -> PyResult<Bound<'py, PyAny>> {
-        if let Some(fields) = &self.own {
+        if let Some(fields) = &*self.own() {
             return Ok(fields[index].bind(py).clone());
         }
         let Some((page, at)) = &self.shared else {
@@ -105,19 +111,23 @@ impl Message {
         (0..FIELDS.len()).map(|index| self.field(py, index)).collect()
     }
 
-    fn set(&mut self, py: Python<'_>, index: usize, value: Py<PyAny>) -> PyResult<()> {
-        if self.own.is_none() {
-            let mut own = [const { None }; 10];
-            for (slot, field) in own.iter_mut().zip(self.fields(py)?) {
-                *slot = Some(field.unbind());
+    fn set(&self, py: Python<'_>, index: usize, value: Py<PyAny>) -> PyResult<()> {
+        if self.own().is_none() {
+            let fields: Vec<_> = self.fields(py)?.into_iter().map(Bound::unbind).collect();
+            let mut fields = fields.try_into().ok();
+            let mut own = self.own();
+            // Unless another thread was first.
+            if own.is_none() {
+                std::mem::swap(&mut *own, &mut fields);
             }
-            self.own = Some(Box::new(own.map(|field| field.unwrap_or_else(|| py.None()))));
-            self.shared = None;
         }
-        if let Some(fields) = &mut self.own {
-            fields[index] = value;
-        }
+        let old = self.own().as_mut().map(|fields| std::mem::replace(&mut fields[index], value));
+        drop(old);
         Ok(())
+    }
+
+    fn own(&self) -> MutexGuard<'_, Own> {
+        self.own.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -139,7 +149,7 @@ impl Message {
             extra1=None, extra2=None, extra3=None, extra4=None)"
     )]
     fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> Message {
-        Message { shared: None, own: None }
+        Message { shared: None, own: Mutex::default() }
     }
 
     #[pyo3(signature = (
@@ -148,7 +158,7 @@ impl Message {
     ))]
     #[expect(clippy::too_many_arguments, reason = "a message has ten fields")]
     fn __init__(
-        &mut self,
+        &self,
         py: Python<'_>,
         msg_id: Py<PyAny>,
         batch_id: Py<PyAny>,
@@ -163,7 +173,7 @@ impl Message {
     ) {
         let [extra1, extra2, extra3, extra4] =
             [extra1, extra2, extra3, extra4].map(|extra| extra.unwrap_or_else(|| py.None()));
-        self.own = Some(Box::new([
+        let old = self.own().replace(Box::new([
             msg_id,
             batch_id,
             r#type,
@@ -175,6 +185,7 @@ impl Message {
             extra3,
             extra4,
         ]));
+        drop(old);
     }
 
     /// The payload parsed as JSON; NULL gives None.
@@ -203,7 +214,7 @@ impl Message {
         let Ok(other) = other.cast::<Message>() else {
             return Ok(py.NotImplemented().into_bound(py));
         };
-        let equal = PyTuple::new(py, self.fields(py)?)?.eq(PyTuple::new(py, other.borrow().fields(py)?)?)?;
+        let equal = PyTuple::new(py, self.fields(py)?)?.eq(PyTuple::new(py, other.get().fields(py)?)?)?;
         Ok(equal.into_pyobject(py)?.to_owned().into_any())
     }
 
@@ -212,7 +223,7 @@ impl Message {
     fn dict<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyDict>> {
         let py = slf.py();
         let all = PyDict::new(py);
-        for (name, value) in FIELDS.iter().zip(slf.borrow().fields(py)?) {
+        for (name, value) in FIELDS.iter().zip(slf.get().fields(py)?) {
             all.set_item(name, value)?;
         }
         all.update(instance_dict(slf.as_any())?.as_mapping())?;
@@ -232,11 +243,12 @@ impl Message {
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        self.own.iter().flat_map(|fields| fields.iter()).try_for_each(|field| visit.call(field))
+        self.own().iter().flat_map(|fields| fields.iter()).try_for_each(|field| visit.call(field))
     }
 
-    fn __clear__(&mut self) {
-        self.own = None;
+    fn __clear__(&self) {
+        let old = self.own().take();
+        drop(old);
     }
 
     #[getter]
@@ -245,7 +257,7 @@ impl Message {
     }
 
     #[setter]
-    fn set_msg_id(&mut self, py: Python<'_>, value: Py<PyAny>) -> PyResult<()> {
+    fn set_msg_id(&self, py: Python<'_>, value: Py<PyAny>) -> PyResult<()> {
         self.set(py, 0, value)
     }
 
@@ -255,7 +267,7 @@ impl Message {
     }
 
     #[setter]
-    fn set_batch_id(&mut self, py: Python<'_>, value: Py<PyAny>) -> PyResult<()> {
+    fn set_batch_id(&self, py: Python<'_>, value: Py<PyAny>) -> PyResult<()> {
         self.set(py, 1, value)
     }
 
@@ -265,7 +277,7 @@ impl Message {
     }
 
     #[setter]
-    fn set_type(&mut self, py: Python<'_>, value: Py<PyAny>) -> PyResult<()> {
+    fn set_type(&self, py: Python<'_>, value: Py<PyAny>) -> PyResult<()> {
         self.set(py, 2, value)
     }
 
@@ -275,7 +287,7 @@ impl Message {
     }
 
     #[setter]
-    fn set_payload(&mut self, py: Python<'_>, value: Py<PyAny>) -> PyResult<()> {
+    fn set_payload(&self, py: Python<'_>, value: Py<PyAny>) -> PyResult<()> {
         self.set(py, 3, value)
     }
 
@@ -285,7 +297,7 @@ impl Message {
     }
 
     #[setter]
-    fn set_retry_count(&mut self, py: Python<'_>, value: Py<PyAny>) -> PyResult<()> {
+    fn set_retry_count(&self, py: Python<'_>, value: Py<PyAny>) -> PyResult<()> {
         self.set(py, 4, value)
     }
 
@@ -295,7 +307,7 @@ impl Message {
     }
 
     #[setter]
-    fn set_created_at(&mut self, py: Python<'_>, value: Py<PyAny>) -> PyResult<()> {
+    fn set_created_at(&self, py: Python<'_>, value: Py<PyAny>) -> PyResult<()> {
         self.set(py, 5, value)
     }
 
@@ -305,7 +317,7 @@ impl Message {
     }
 
     #[setter]
-    fn set_extra1(&mut self, py: Python<'_>, value: Py<PyAny>) -> PyResult<()> {
+    fn set_extra1(&self, py: Python<'_>, value: Py<PyAny>) -> PyResult<()> {
         self.set(py, 6, value)
     }
 
@@ -315,7 +327,7 @@ impl Message {
     }
 
     #[setter]
-    fn set_extra2(&mut self, py: Python<'_>, value: Py<PyAny>) -> PyResult<()> {
+    fn set_extra2(&self, py: Python<'_>, value: Py<PyAny>) -> PyResult<()> {
         self.set(py, 7, value)
     }
 
@@ -325,7 +337,7 @@ impl Message {
     }
 
     #[setter]
-    fn set_extra3(&mut self, py: Python<'_>, value: Py<PyAny>) -> PyResult<()> {
+    fn set_extra3(&self, py: Python<'_>, value: Py<PyAny>) -> PyResult<()> {
         self.set(py, 8, value)
     }
 
@@ -335,7 +347,7 @@ impl Message {
     }
 
     #[setter]
-    fn set_extra4(&mut self, py: Python<'_>, value: Py<PyAny>) -> PyResult<()> {
+    fn set_extra4(&self, py: Python<'_>, value: Py<PyAny>) -> PyResult<()> {
         self.set(py, 9, value)
     }
 }

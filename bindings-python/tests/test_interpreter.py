@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
-import textwrap
+import sysconfig
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import pytest
@@ -117,7 +119,55 @@ def test_a_sub_interpreter_is_refused_and_the_main_one_goes_on():
 
 
 def test_the_lock_of_a_build_without_one_stays_off():
-    if getattr(sys, "_is_gil_enabled", lambda: True)():
+    if not sysconfig.get_config_var("Py_GIL_DISABLED"):
         pytest.skip("this build has the lock")
-    code = textwrap.dedent("import pgque, sys; sys.exit(sys._is_gil_enabled())")
-    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHON_GIL"}
+    code = "import pgque, sys; sys.exit(sys._is_gil_enabled())"
+    assert subprocess.run([sys.executable, "-c", code], env=environment).returncode == 0
+
+
+@contextmanager
+def meanwhile(call):
+    """Another thread makes that call over and over, until the block ends."""
+    over = threading.Event()
+
+    def make_calls():
+        while not over.is_set():
+            call()
+
+    with ThreadPoolExecutor(1) as pool:
+        calls = pool.submit(make_calls)
+        try:
+            yield
+        finally:
+            over.set()
+        calls.result()
+
+
+def test_a_payload_may_change_while_it_is_sent(dsn):
+    """What is sent is one of its states."""
+    payload = dict.fromkeys(map(str, range(20)))
+
+    def change():
+        payload["more"] = None
+        del payload["more"]
+
+    client = pgque.connect(dsn)
+    client.close()
+    with meanwhile(change):
+        for _ in range(10_000):
+            # Refused once the payload has become text.
+            with pytest.raises(pgque.PgqueClosedError):
+                client.send("q", payload)
+
+
+def test_a_message_may_be_read_while_it_is_changed():
+    message = pgque.Message(1, 2, "t", "0", None, None)
+
+    def change():
+        message.payload = "1"
+
+    with meanwhile(change):
+        for _ in range(10_000):
+            assert message.payload in ("0", "1")
+            message.type = "u"

@@ -10,12 +10,14 @@ import sys
 import textwrap
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
 from pgque._signals import stopping_on_signals
-from pgque._worker import run
+from pgque._worker import _Crew, run
 
 APP = """
 import os, time
@@ -164,6 +166,35 @@ def test_one_that_fails_stops_the_others(client, queue, worker):
     assert "d failed: " in err and "Not subscriber" in err and "Traceback" not in err
     # The other finished what it had, if it had begun.
     assert out in ("", "c began\nc ended\n")
+
+
+class Slow(_Crew):
+    """Whoever looks whether the runners were asked waits a moment for company."""
+
+    company, asked = threading.Barrier(2), False
+
+    @property
+    def _asked(self):
+        asked = self.asked
+        with suppress(threading.BrokenBarrierError):
+            self.company.wait(0.3)
+        return asked
+
+    @_asked.setter
+    def _asked(self, asked):
+        self.asked = asked
+
+
+def test_two_that_fail_at_once_ask_the_others_once():
+    """Asked twice, they would take it for force."""
+    other = Mock()
+    crew = Slow([other])
+    threads = [threading.Thread(target=crew._ask) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+    other.stop.assert_called_once_with()
 
 
 @pytest.mark.parametrize(

@@ -31,29 +31,38 @@ test_python() {
     (($#)) || python tests/compatibility/run.py
 }
 
-# Quick to build, and stripped, for nobody debugs it.
+# development_wheel [PYTHON]: quick to build, and stripped, for nobody debugs it. For every Python, or for that one alone.
 development_wheel() {
-    rm -rf .tools/wheel
-    maturin build --quiet --locked --strip --manifest-path bindings-python/Cargo.toml --out .tools/wheel
-    echo "$ROOT"/.tools/wheel/*.whl
+    local out=.tools/wheel${1:+-own}
+    rm -rf "$out"
+    maturin build --quiet --locked --strip --manifest-path bindings-python/Cargo.toml --out "$out" ${1:+--interpreter "$1"}
+    echo "$ROOT/$out"/*.whl
 }
+
+# without_lock PYTHON: whether it is built without the global lock, and so loads no wheel but one of its own.
+without_lock() { "$1" -c 'import sys, sysconfig; sys.exit(not sysconfig.get_config_var("Py_GIL_DISABLED"))'; }
 
 # test_wheel PYTHON WHEEL [ARG…]: in an environment where nothing else of ours is.
 test_wheel() {
-    local venv
-    venv=$ROOT/.tools/venv-$("$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+    local venv wheel=$2
+    venv=$ROOT/.tools/venv-$("$1" -c 'import sys; print("%d.%d%s" % (*sys.version_info[:2], sys.abiflags))')
     [[ -x $venv/bin/python ]] || "$1" -m venv --without-pip "$venv"
-    install_wheel "$venv" "$2"
+    ! without_lock "$1" || wheel=$(development_wheel "$1")
+    install_wheel "$venv" "$wheel"
     "$venv/bin/python" -VV
+    # Or the first module that was not made for it, psycopg2's, would turn the lock on.
+    ! without_lock "$1" || local -x PYTHON_GIL=0
     (cd bindings-python && PGQUE_TEST_INSTALLED=yes "$venv/bin/python" -m pytest --quiet "${@:3}")
     (($# > 2)) || "$venv/bin/python" -m mypy.stubtest --allowlist bindings-python/stubtest.txt --ignore-unused-allowlist pgque
 }
 
 install_wheel() {
-    local pip=(.venv/bin/python -m pip --disable-pip-version-check --python "$1/bin/python" install --quiet)
+    local pip=(.venv/bin/python -m pip --disable-pip-version-check --python "$1/bin/python" install --quiet) psycopg=psycopg
     # pip takes no extras in constraints.
     sed 's/\[.*\]//' scripts/requirements.txt >.tools/constraints.txt
-    "${pip[@]}" --constraint .tools/constraints.txt "$2[test]"
+    # What needs no libpq of the system's has no wheel for Python without the lock.
+    without_lock "$1/bin/python" || psycopg='psycopg[binary]'
+    "${pip[@]}" --constraint .tools/constraints.txt "$2[test]" "$psycopg"
     # Another wheel of the same version is no reason for pip to look at it.
     "${pip[@]}" --force-reinstall --no-deps "$2"
 }

@@ -145,7 +145,8 @@ class _Crew:
         self._left = len(runners)
         self._signals = 0
         self._asked = False
-        self._lock = threading.Lock()
+        # One that a signal may take while its own thread holds it.
+        self._lock = threading.RLock()
 
     def start(self) -> None:
         for runner in self._runners:
@@ -161,8 +162,9 @@ class _Crew:
 
     def _ask(self) -> None:
         # A runner that is asked twice takes it for force.
-        if not self._asked:
-            self._asked = True
+        with self._lock:
+            asked, self._asked = self._asked, True
+        if not asked:
             for runner in self._runners:
                 runner.stop()
 
