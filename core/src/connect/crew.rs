@@ -232,15 +232,15 @@ impl Wheel {
             false => self.open(&mut state),
         }
         drop(state);
-        let missed = !rests && self.missed.swap(false, Ordering::SeqCst) || driver.is_none();
         drop(driver);
-        if missed || (rests && !watched) || self.unsent.load(Ordering::SeqCst) {
+        if !rests || !watched || self.unsent.load(Ordering::SeqCst) {
             self.pass_on();
             self.keeper.wake();
         }
     }
 
-    /// The task reads from now on. With the driver locked.
+    /// The task reads from now on. With the driver locked; then it has to be woken: nothing tells it of what comes in
+    /// before it has looked again, if it had not read to the end when the gate was shut.
     fn open(&self, state: &mut State) {
         state.helm = Helm::Task;
         self.line.set_led(false);
@@ -271,11 +271,8 @@ impl Wheel {
         if matches!(state.helm, Helm::Resting) {
             self.open(&mut state);
             drop(state);
-            let missed = self.missed.swap(false, Ordering::SeqCst);
             drop(driver);
-            if missed {
-                self.keeper.wake();
-            }
+            self.keeper.wake();
         }
         Listening(&self.crew)
     }

@@ -12,10 +12,6 @@ use tokio::net::{TcpStream, UnixStream};
 pub(super) struct Line;
 
 impl Line {
-    pub fn is_led(&self) -> bool {
-        false
-    }
-
     pub fn expect_more_than_begun(&self) {}
 }
 

@@ -28,8 +28,6 @@ pub(super) struct Wheel {
     pub(super) line: Arc<Line>,
     /// Wakes the task.
     pub(super) keeper: AtomicWaker,
-    /// The task had a look while a thread was at the wheel, and was not told to look again.
-    pub(super) missed: AtomicBool,
     /// A thread has handed a statement over that is yet to be written. Whoever lets go of the driver looks here.
     pub(super) unsent: AtomicBool,
     pub(super) crew: Crew,
@@ -47,7 +45,6 @@ impl Wheel {
             events,
             line,
             keeper: AtomicWaker::new(),
-            missed: AtomicBool::new(false),
             unsent: AtomicBool::new(false),
             crew: Crew::default(),
         })
@@ -63,9 +60,6 @@ impl Wheel {
             let end_of_rest = self.watch();
             if self.turn(&mut driver, &waker) {
                 return Poll::Ready(());
-            }
-            if self.line.is_led() {
-                self.missed.store(true, Ordering::SeqCst);
             }
             drop(driver);
             // Handed over meanwhile.
