@@ -19,6 +19,10 @@ use support::{Ask, Database, until};
 /// Whether a statement is stuck behind a lock.
 const WAITS: &str = "select exists (select from pg_stat_activity where wait_event_type = 'Lock')";
 
+/// Whether a statement in this database sleeps.
+const SLEEPS: &str =
+    "select exists (select from pg_stat_activity where wait_event = 'PgSleep' and datname = current_database())";
+
 /// A database with the queue `q`, and a client of it.
 struct Bench {
     client: Client,
@@ -155,9 +159,7 @@ fn a_cancel_is_repeated_until_the_statement_has_ended() {
     );
     let pipeline = bench.client.pipeline().unwrap();
     let pending = send(&pipeline, 1);
-    let sleeps = "select exists (select from pg_stat_activity where wait_event = 'PgSleep' \
-                  and datname = current_database())";
-    until("it sleeps", || bench.sql.get::<bool>(sleeps));
+    until("it sleeps", || bench.sql.get::<bool>(SLEEPS));
     pipeline.cancel();
     assert_eq!(pending.wait(Some(Duration::from_secs(20))).unwrap_err().sqlstate(), Some("57014"));
     bench.client.version().unwrap();
@@ -280,4 +282,28 @@ fn each_thread_keeps_its_order() {
     pipeline.flush().unwrap();
     bench.client.commit().unwrap();
     assert_eq!(bench.ids().len(), 2000);
+}
+
+/// Has a commit take its time.
+const SLOW: &str = "create table public.slow (); \
+    create function public.slow() returns trigger language plpgsql as $$ begin perform pg_sleep(0.1); return null; end $$; \
+    create constraint trigger slow after insert on public.slow deferrable initially deferred \
+    for each row execute function public.slow()";
+
+#[test]
+fn what_waits_for_the_end_of_a_transaction_keeps_its_order() {
+    let mut bench = Bench::new();
+    bench.sql.run(SLOW);
+    let pipeline = bench.client.pipeline().unwrap();
+    for _ in 0..5 {
+        bench.client.begin().unwrap();
+        bench.client.execute("insert into public.slow default values", &[]).unwrap();
+        let client = bench.client.clone();
+        let commit = thread::spawn(move || client.commit());
+        until("it commits", || bench.sql.get::<bool>(SLEEPS));
+        let pending: Vec<_> = (0..100).map(|n| send(&pipeline, n)).collect();
+        let ids: Vec<i64> = pending.iter().map(|one| one.wait(None).unwrap()).collect();
+        assert!(ids.is_sorted(), "{ids:?}");
+        commit.join().unwrap().unwrap();
+    }
 }

@@ -395,8 +395,10 @@ impl Connection {
     /// A statement's turn, with a transaction under way if autocommit is off: BEGIN then travels with the statement.
     async fn enter(&self, op: &'static str) -> Result<Turn<'_>> {
         self.send_ahead(op)?;
+        // Who has to wait does so in one line with all others: readers would be let in together, in any order.
         if !self.own_state(|s| s.begins())
-            && let Some(turn) = self.join_in(self.0.session.read().await)
+            && let Ok(slot) = self.0.session.try_read()
+            && let Some(turn) = self.join_in(slot)
         {
             return Ok(turn);
         }
