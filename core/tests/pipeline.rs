@@ -307,3 +307,22 @@ fn what_waits_for_the_end_of_a_transaction_keeps_its_order() {
         commit.join().unwrap().unwrap();
     }
 }
+
+#[test]
+fn a_statement_whose_plan_was_forgotten_does_not_run_outside_of_its_transaction() {
+    let mut bench = Bench::new();
+    let pipeline = bench.client.pipeline().unwrap();
+    for _ in 0..5 {
+        for n in 0..10 {
+            bench.client.send("q", &event(n)).unwrap();
+        }
+        let before = bench.ids();
+        bench.client.execute("deallocate all", &[]).unwrap();
+        bench.client.begin().unwrap();
+        let pending = send(&pipeline, 7);
+        bench.client.rollback().unwrap();
+        pending.wait(None).unwrap_err();
+        pipeline.flush().unwrap_err();
+        assert_eq!(bench.ids(), before, "it was rolled back");
+    }
+}

@@ -342,8 +342,13 @@ impl Connection {
     ) -> (Vec<Row>, Option<Begun>, Result<(), tokio_postgres::Error>) {
         let Turn { slot, session, begun, running } = turn;
         let (bound, mut rows) = (bind(params), Vec::new());
-        let is_alone = || self.own_state(|s| s.is_idle());
-        let query = prepared::query(&session, sql, &bound, worth, is_alone, &mut rows);
+        let is_alone = self.own_state(|s| s.is_idle());
+        let again = async {
+            // An open transaction went with it. Nor may it end up in one that has been begun since.
+            let slot = if is_alone { Some(self.0.session.read().await) } else { None };
+            slot.filter(|_| self.own_state(|s| s.is_idle()))
+        };
+        let query = prepared::query(&session, sql, &bound, worth, again, &mut rows);
         let end = self.answer(&session, running, slot, pin!(query)).await;
         (rows, begun, end)
     }

@@ -1,6 +1,7 @@
 //! Statements that a session has had often enough for the server to keep their plans.
 
 use std::collections::HashMap;
+use std::pin::pin;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use futures_util::TryStreamExt;
@@ -10,6 +11,7 @@ use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Error, Row, RowStream, Statement};
 
 use super::session::Session;
+use super::statement::once_sent;
 use crate::value::TextParam;
 
 /// Before so many uses it would cost more than it spares.
@@ -49,14 +51,14 @@ enum Plan {
     Ready(Statement),
 }
 
-/// Runs a statement with the plan that the server has kept, if it has. `is_alone`: no transaction is open. The rows
-/// that came before an error are in `rows` as well.
-pub(super) async fn query(
+/// Runs a statement with the plan that the server has kept, if it has. `again` gives the right to run it once more
+/// without, if it has forgotten the plan. The rows that came before an error are in `rows` as well.
+pub(super) async fn query<T>(
     session: &Session,
     sql: &'static str,
     bound: &[(TextParam<'_>, Type)],
     worth: Worth,
-    is_alone: impl FnOnce() -> bool,
+    again: impl Future<Output = Option<T>>,
     rows: &mut Vec<Row>,
 ) -> Result<(), Error> {
     match session.plans.look(sql, worth) {
@@ -73,8 +75,10 @@ pub(super) async fn query(
                 Err(error) if is_forgotten(&error) => {
                     session.plans.forget();
                     rows.clear();
-                    // An open transaction went with it.
-                    if is_alone() { plain(session, sql, bound, rows).await } else { Err(error) }
+                    match again.await {
+                        Some(right) => once_sent(right, pin!(plain(session, sql, bound, rows))).await,
+                        None => Err(error),
+                    }
                 }
                 result => result,
             }
@@ -93,7 +97,7 @@ async fn plain(
 }
 
 async fn gather(stream: Result<RowStream, Error>, rows: &mut Vec<Row>) -> Result<(), Error> {
-    let mut stream = std::pin::pin!(stream?);
+    let mut stream = pin!(stream?);
     while let Some(row) = stream.as_mut().try_next().await? {
         rows.push(row);
     }
