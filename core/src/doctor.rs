@@ -42,9 +42,9 @@ pub async fn examine(client: &Client) -> Result<Vec<Finding>> {
     if connection.transaction_status() != TransactionStatus::Idle {
         return Err(Error::new(Kind::Conflict, "doctor", "a transaction is open; commit or roll back first"));
     }
-    connection.begin().await?;
+    let scope = connection.scope().await?;
     let findings = look(connection).await;
-    connection.rollback().await?;
+    scope.rollback().await?;
     findings
 }
 

@@ -53,16 +53,16 @@ pub async fn install(client: &Client) -> Result<()> {
 /// As [`install`], with options.
 pub async fn install_with(client: &Client, options: InstallOptions) -> Result<Installed> {
     let connection = own_idle_connection(client)?;
-    connection.begin().await?;
+    let scope = connection.scope().await?;
     let installed = async {
         let (installed, steps) = plan(connection, options).await?;
         run(connection, &steps).await?;
         Ok(installed)
     };
     match installed.await {
-        Ok(installed) => connection.commit().await.map(|()| installed),
+        Ok(installed) => scope.commit().await.map(|()| installed),
         Err(error) => {
-            connection.rollback().await?;
+            scope.rollback().await?;
             Err(error)
         }
     }
@@ -72,9 +72,9 @@ pub async fn install_with(client: &Client, options: InstallOptions) -> Result<In
 /// find out is rolled back.
 pub async fn install_plan(client: &Client, options: InstallOptions) -> Result<Vec<InstallStep>> {
     let connection = own_idle_connection(client)?;
-    connection.begin().await?;
+    let scope = connection.scope().await?;
     let result = plan(connection, options).await.map(|(_, steps)| steps);
-    connection.rollback().await?;
+    scope.rollback().await?;
     result
 }
 

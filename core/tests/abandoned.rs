@@ -7,8 +7,17 @@ mod support;
 
 use std::time::Duration;
 
+use futures_util::FutureExt;
+use pgque::runtime::wait;
 use pgque::{Connection, TransactionStatus};
 use support::{number, run, settings};
+
+/// Has a commit take half a second.
+const SLOW: &str = "create temporary table slow (); \
+    create function pg_temp.slow() returns trigger language plpgsql as \
+        $$ begin perform pg_sleep(0.5); return null; end $$; \
+    create constraint trigger slow after insert on slow deferrable initially deferred \
+        for each row execute function pg_temp.slow()";
 
 /// Whether a statement with this text still runs, asked from another connection, is no within ten seconds.
 async fn ends(watcher: &Connection, mark: &str) -> bool {
@@ -153,7 +162,7 @@ async fn abandon_deaf(connection: &Connection, watcher: &Connection) -> pgque::R
 }
 
 #[test]
-fn a_begin_or_an_end_that_was_given_up_before_it_was_sent_has_not_happened() {
+fn a_begin_that_was_given_up_before_it_was_sent_has_not_happened_and_an_end_goes_on() {
     run(async {
         let (connection, watcher) = (Connection::open(settings()).await?, Connection::open(settings()).await?);
         let soon = Duration::from_millis(50);
@@ -161,12 +170,105 @@ fn a_begin_or_an_end_that_was_given_up_before_it_was_sent_has_not_happened() {
         tokio::time::timeout(soon, connection.begin()).await.expect_err("it is kept back");
         assert_eq!(connection.transaction_status(), TransactionStatus::Idle);
 
-        connection.begin().await?;
-        abandon_deaf(&connection, &watcher).await?;
-        tokio::time::timeout(soon, connection.rollback()).await.expect_err("it is kept back");
-        assert_ne!(connection.transaction_status(), TransactionStatus::Idle);
-        connection.rollback().await?;
-        assert_eq!(number(&connection, "select 7").await?, 7);
+        for end in ["rollback", "commit"] {
+            connection.begin().await?;
+            abandon_deaf(&connection, &watcher).await?;
+            let ended = async { if end == "commit" { connection.commit().await } else { connection.rollback().await } };
+            tokio::time::timeout(soon, ended).await.expect_err("it is kept back");
+            assert_eq!(number(&connection, "select 7").await?, 7);
+            assert_eq!(connection.transaction_status(), TransactionStatus::Idle, "{end}");
+        }
         Ok(())
     });
+}
+
+#[test]
+fn a_begin_that_nobody_waits_for_leaves_no_transaction_open() {
+    run(async {
+        let (connection, watcher) = (Connection::open(settings()).await?, Connection::open(settings()).await?);
+        let open = format!(
+            "select count(*) from pg_stat_activity where state like 'idle in transaction%' and pid = {}",
+            connection.backend_pid()?
+        );
+        for _ in 0..20 {
+            assert!(connection.begin().now_or_never().is_none(), "sent, and not waited for");
+            assert_eq!(number(&connection, "select 7").await?, 7);
+            assert_eq!(connection.transaction_status(), TransactionStatus::Idle);
+            assert_eq!(number(&watcher, &open).await?, 0);
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn a_commit_of_a_failed_transaction_ends_it_also_if_nobody_waits_for_that() {
+    run(async {
+        let connection = Connection::open(settings()).await?;
+        connection.begin().await?;
+        connection.execute("select 1 / 0", &[]).await.unwrap_err();
+        assert!(connection.commit().now_or_never().is_none(), "sent, and not waited for");
+        assert_eq!(number(&connection, "select 7").await?, 7);
+        assert_eq!(connection.transaction_status(), TransactionStatus::Idle);
+        Ok(())
+    });
+}
+
+#[test]
+fn a_close_that_nobody_waits_for_closes_nevertheless() {
+    run(async {
+        let (connection, watcher) = (Connection::open(settings()).await?, Connection::open(settings()).await?);
+        connection.execute_script(SLOW).await?;
+        let backend = connection.backend_pid()?;
+        let there = |condition| {
+            let sql = format!("select count(*) from pg_stat_activity where pid = {backend} {condition}");
+            let watcher = &watcher;
+            async move { number(watcher, &sql).await.expect("the watcher can ask") > 0 }
+        };
+        connection.begin().await?;
+        connection.execute("insert into slow default values", &[]).await?;
+        let committing = connection.clone();
+        let commit = tokio::spawn(async move { committing.commit().await });
+        while !there("and wait_event = 'PgSleep'").await {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        assert!(connection.close().now_or_never().is_none(), "it waits for the commit");
+        commit.await.expect("it does not panic")?;
+        for _ in 0..200 {
+            if !there("").await {
+                return Ok(());
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        panic!("the session is still there");
+    });
+}
+
+#[test]
+fn an_end_that_goes_on_leaves_the_connection_to_the_threads_that_wait() {
+    let connection = wait(Connection::open(settings())).expect("it connects");
+    wait(connection.execute_script(SLOW)).expect("it is made");
+    for behind in [false, true] {
+        wait(connection.begin()).expect("it begins");
+        wait(connection.execute("insert into slow default values", &[])).expect("it is inserted");
+        std::thread::scope(|scope| {
+            if behind {
+                // At the wheel, while the one that gives up is only one of the others.
+                scope.spawn(|| wait(connection.execute("select pg_sleep(0.4)::text", &[])).expect("it is answered"));
+                std::thread::sleep(Duration::from_millis(100));
+            }
+            let given_up = async {
+                let soon = Duration::from_millis(200);
+                tokio::time::timeout(soon, connection.commit()).await.expect_err("it takes longer");
+                Ok(())
+            };
+            wait(given_up).expect("it is given up");
+            let (answer, answered) = std::sync::mpsc::channel();
+            let connection = &connection;
+            scope.spawn(move || answer.send(wait(number(connection, "select 7"))));
+            let seven = answered.recv_timeout(Duration::from_secs(20)).expect("somebody reads the answers");
+            assert_eq!(seven.expect("it is answered"), 7);
+        });
+        let kept = wait(number(&connection, "select count(*) from slow")).expect("it is answered");
+        assert_eq!(kept, 1 + i64::from(behind), "and is done");
+    }
 }

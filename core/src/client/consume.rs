@@ -277,16 +277,17 @@ impl Client {
     /// The way of an engine without `pgque.finish`: nacks and ack in one transaction.
     async fn finish_one_by_one(&self, batch_id: i64, routed: &[Routing]) -> Result<i64> {
         let ours = self.connection().filter(|c| c.transaction_status() == TransactionStatus::Idle);
-        if let Some(connection) = ours {
-            connection.begin().await?;
-        }
+        let scope = match ours {
+            Some(connection) => Some(connection.scope().await?),
+            None => None,
+        };
         let result = self.nack_and_ack(batch_id, routed).await;
-        match (ours, result) {
+        match (scope, result) {
             (None, result) => result,
-            (Some(connection), Ok(done)) => connection.commit().await.map(|()| done),
-            (Some(connection), Err(error)) => {
+            (Some(scope), Ok(done)) => scope.commit().await.map(|()| done),
+            (Some(scope), Err(error)) => {
                 // The loss of the connection rolls back as well; the first error is the one to tell.
-                let _ = connection.rollback().await;
+                let _ = scope.rollback().await;
                 match error.kind() {
                     Kind::BatchNotFound => Ok(0),
                     _ => Err(error),

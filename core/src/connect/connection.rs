@@ -16,6 +16,7 @@ use super::session::{Notification, Pulse, Session};
 use super::settings::Settings;
 use super::state::{State, TransactionStatus};
 use super::statement::{Abandoned, Begun, Hold, Running, end_running, once_sent};
+use super::to_the_end::to_the_end;
 use crate::error::{Error, Kind, Result};
 use crate::executor::{Param, check_nul};
 use crate::process::Owner;
@@ -102,16 +103,23 @@ impl Connection {
         self.state(|s| s.closed) || lost()
     }
 
-    /// Closes the connection; an open transaction is rolled back by the server. Twice is fine.
+    /// Closes the connection; an open transaction is rolled back by the server. Goes on if nobody waits for it any more.
+    /// Twice is fine.
     pub async fn close(&self) {
-        if !self.0.owner.is_other() && !self.state(|s| std::mem::replace(&mut s.closed, true)) {
-            self.0.ahead.send();
+        if self.0.owner.is_other() {
+            return;
+        }
+        self.state(|s| s.closed = true);
+        self.0.ahead.send();
+        let connection = self.clone();
+        to_the_end(async move {
             // The last statement in flight holds the last reference; the socket closes after it.
-            if let Some(session) = self.0.session.write().await.take() {
+            if let Some(session) = connection.0.session.write().await.take() {
                 session.end_waits();
                 session.pipeline.settled().await;
             }
-        }
+        })
+        .await;
     }
 
     /// Refuses begin, commit and rollback with that message, until the hold is released.
@@ -123,67 +131,8 @@ impl Connection {
         self.state(|s| s.hold = None);
     }
 
-    fn check_hold(&self, op: &'static str) -> Result<()> {
+    pub(super) fn check_hold(&self, op: &'static str) -> Result<()> {
         self.own_state(|s| s.hold).map_or(Ok(()), |message| Err(Error::new(Kind::Conflict, op, message)))
-    }
-
-    /// Opens a transaction, also when autocommit is on. Fails with `conflict` inside one.
-    pub async fn begin(&self) -> Result<()> {
-        let mut slot = self.slot("begin").await?;
-        self.check_hold("begin")?;
-        if !self.own_state(|s| s.is_idle()) {
-            return Err(Error::new(Kind::Conflict, "begin", "a transaction is already open"));
-        }
-        let session = self.live(&mut slot, "begin").await?;
-        let begun = self.send_begin(&session).await;
-        drop(slot);
-        self.begun("begin", Some(begun), Ok(())).await
-    }
-
-    /// Commits; without an open transaction nothing happens.
-    ///
-    /// A transaction in which a statement failed cannot be committed: it is rolled back and the call fails,
-    /// where PostgreSQL's own COMMIT would roll back and report success.
-    pub async fn commit(&self) -> Result<()> {
-        self.end("commit").await
-    }
-
-    /// Rolls back; without an open transaction nothing happens.
-    pub async fn rollback(&self) -> Result<()> {
-        self.end("rollback").await
-    }
-
-    /// Ends the open transaction. The lock keeps other callers' statements out until it has ended.
-    async fn end(&self, op: &'static str) -> Result<()> {
-        let mut slot = self.slot(op).await?;
-        self.check_hold(op)?;
-        if self.own_state(|s| s.is_idle()) {
-            return self.live(&mut slot, op).await.map(drop);
-        }
-        let session = match self.live(&mut slot, op).await {
-            Ok(session) => session,
-            Err(error) => {
-                // The server rolls back.
-                self.set(TransactionStatus::Idle);
-                return if op == "rollback" && error.kind() == Kind::Connection { Ok(()) } else { Err(error) };
-            }
-        };
-        let running = self.running(&session, Abandoned::Await).await;
-        let sql = match op {
-            // Nothing is under way whose answer could say otherwise.
-            "commit" if running.is_alone() && self.transaction_status() == TransactionStatus::Active => "commit",
-            // The bare SELECT fails in an aborted transaction, so that COMMIT is never reached there.
-            "commit" => "select; commit",
-            _ => "rollback",
-        };
-        // Whatever comes of it now, the transaction is over.
-        self.set(TransactionStatus::Idle);
-        let result = self.answer(&session, running, (), pin!(session.client.batch_execute(sql))).await;
-        if result.is_err() && op == "commit" {
-            // After a failed COMMIT (deferred constraint, serialisation) this is a harmless warning.
-            let _ = session.client.batch_execute("rollback").await;
-        }
-        result.map_err(|e| Error::from_driver(op, e))
     }
 
     /// Runs any one statement. Parameters are text or NULL and are written `$1`, `$2` …
@@ -208,30 +157,12 @@ impl Connection {
     }
 
     /// `argument` is what the caller gave of the text.
-    async fn script(&self, op: &'static str, argument: &str, sql: &str) -> Result<()> {
+    pub(super) async fn script(&self, op: &'static str, argument: &str, sql: &str) -> Result<()> {
         check_nul(op, argument, sql)?;
         check_copy(op, sql)?;
         let Turn { slot, session, begun, running } = self.enter(op).await?;
         let result = self.answer(&session, running, slot, pin!(session.client.batch_execute(sql))).await;
         self.leave(op, begun, result.map_err(|e| Error::from_driver(op, e))).await
-    }
-
-    /// Marks a point in the open transaction; an inner one hides the outer one until it is released.
-    pub async fn savepoint(&self) -> Result<()> {
-        self.script("savepoint", "", "savepoint pgque").await
-    }
-
-    /// Forgets the innermost savepoint and keeps what was done since.
-    pub async fn release_savepoint(&self) -> Result<()> {
-        self.script("release_savepoint", "", "release savepoint pgque").await
-    }
-
-    /// Undoes what was done since the innermost savepoint and forgets it; also mends a failed transaction.
-    pub async fn rollback_to_savepoint(&self) -> Result<()> {
-        let undo = "rollback to savepoint pgque; release savepoint pgque";
-        self.script("rollback_to_savepoint", "", undo).await?;
-        self.set(TransactionStatus::Active);
-        Ok(())
     }
 
     /// Subscribes to a channel; effective at commit, and again after a reconnect.
@@ -432,7 +363,7 @@ impl Connection {
     }
 
     /// Sends BEGIN and does not wait for the answer. With the slot alone, so that nobody's statement comes before it.
-    async fn send_begin(&self, session: &Arc<Session>) -> Begun {
+    pub(super) async fn send_begin(&self, session: &Arc<Session>) -> Begun {
         let running = self.running(session, Abandoned::Await).await;
         // Before the answer: it will be open also if nobody waits for that.
         self.set(TransactionStatus::Active);
@@ -440,7 +371,7 @@ impl Connection {
     }
 
     /// What came of a statement, which counts only if the BEGIN that travelled with it was heeded.
-    async fn begun<T>(&self, op: &'static str, begun: Option<Begun>, result: Result<T>) -> Result<T> {
+    pub(super) async fn begun<T>(&self, op: &'static str, begun: Option<Begun>, result: Result<T>) -> Result<T> {
         let Some(begun) = begun else { return result };
         let Err(error) = begun.answer().await else { return result };
         self.set(TransactionStatus::Idle);
@@ -450,7 +381,7 @@ impl Connection {
     }
 
     /// To be called with the slot, right before the statement is sent.
-    async fn running(&self, session: &Arc<Session>, abandoned: Abandoned) -> Running {
+    pub(super) async fn running(&self, session: &Arc<Session>, abandoned: Abandoned) -> Running {
         let ticket = session.pipeline.ticket().await;
         Running::new(session, ticket, abandoned, self.failing())
     }
@@ -469,7 +400,7 @@ impl Connection {
     /// kept until the statement is sent.
     ///
     /// Given by value, the statement would double in size with each function that it is handed on to.
-    async fn answer<T>(
+    pub(super) async fn answer<T>(
         &self,
         session: &Arc<Session>,
         running: Running,
@@ -512,7 +443,7 @@ impl Connection {
     }
 
     /// The session in the slot, replaced if it is lost and nothing is lost with it.
-    async fn live(&self, slot: &mut Option<Arc<Session>>, op: &'static str) -> Result<Arc<Session>> {
+    pub(super) async fn live(&self, slot: &mut Option<Arc<Session>>, op: &'static str) -> Result<Arc<Session>> {
         let reason = match slot.as_ref() {
             None => return Err(closed(op)),
             Some(session) => match session.closed_reason() {
@@ -536,7 +467,7 @@ impl Connection {
     }
 
     /// The place of the session, alone.
-    async fn slot(&self, op: &'static str) -> Result<RwLockWriteGuard<'_, Option<Arc<Session>>>> {
+    pub(super) async fn slot(&self, op: &'static str) -> Result<RwLockWriteGuard<'_, Option<Arc<Session>>>> {
         self.send_ahead(op)?;
         Ok(self.0.session.write().await)
     }
@@ -568,7 +499,7 @@ impl Connection {
         f(&mut self.0.channels.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn set(&self, transaction: TransactionStatus) {
+    pub(super) fn set(&self, transaction: TransactionStatus) {
         self.own_state(|s| s.transaction = transaction);
     }
 
@@ -581,7 +512,7 @@ impl Connection {
     }
 
     /// For who has asked already whose the connection is, as whoever has had the slot.
-    fn own_state<T>(&self, f: impl FnOnce(&mut State) -> T) -> T {
+    pub(super) fn own_state<T>(&self, f: impl FnOnce(&mut State) -> T) -> T {
         f(&mut self.0.state.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }

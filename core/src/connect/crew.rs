@@ -107,26 +107,45 @@ pub(super) struct Place<'a> {
     wheel: &'a Arc<Wheel>,
     /// Among those that are not at the wheel.
     number: Option<u64>,
+    /// Whether the thread that waits is at the wheel.
+    leads: bool,
 }
 
 impl<'a> Place<'a> {
     pub fn new(wheel: &'a Arc<Wheel>) -> Place<'a> {
         wheel.crew.awaited.fetch_add(1, Ordering::SeqCst);
-        Place { wheel, number: None }
+        Place { wheel, number: None, leads: false }
     }
 
     /// At the wheel, as one that blocks may be, or among the others. What was handed over is seen to.
     pub fn take(&mut self, waker: &Waker) {
         let wheel = self.wheel;
-        if park::leads(wheel.name()) {
+        if !park::is_blocking() {
+            // A thread may have begun the wait and left it to a task.
+            self.step_back();
+            wheel.pass_on();
+        } else if park::leads(wheel.name()) {
+            self.leads = true;
             wheel.see_to_unsent();
         } else if !park::may_lead() {
             wheel.pass_on();
         } else if self.take_wheel(waker) {
+            self.leads = true;
             park::lead(wheel.name(), wheel.clone());
             wheel.steer();
         } else {
             wheel.see_to_unsent();
+        }
+    }
+
+    /// Neither at the wheel nor among the others any more.
+    fn step_back(&mut self) {
+        if self.number.is_some() {
+            self.wheel.crew.lock().leave(&mut self.number);
+            self.wheel.hand_on();
+        }
+        if std::mem::take(&mut self.leads) {
+            park::leave(self.wheel.name());
         }
     }
 
@@ -159,11 +178,7 @@ impl<'a> Place<'a> {
 impl Drop for Place<'_> {
     fn drop(&mut self) {
         self.wheel.crew.awaited.fetch_sub(1, Ordering::SeqCst);
-        if self.number.is_some() {
-            self.wheel.crew.lock().leave(&mut self.number);
-            self.wheel.hand_on();
-        }
-        park::leave(self.wheel.name());
+        self.step_back();
     }
 }
 

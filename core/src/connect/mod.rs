@@ -17,6 +17,8 @@ mod statement;
 #[cfg_attr(not(target_os = "linux"), path = "stream_portable.rs")]
 mod stream;
 mod tls;
+mod to_the_end;
+mod transaction;
 mod wheel;
 mod wire;
 

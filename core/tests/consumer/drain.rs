@@ -1,12 +1,12 @@
 //! A backlog is worked off without waiting.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use pgque::runtime::wait;
-use pgque::{Client, Consumer, ConsumerOptions, Event, Result, Settings, Verdict};
+use pgque::{Client, Consumer, ConsumerOptions, Event, Result, Settings, TransactionStatus, Verdict};
 
-use crate::support::{batch, dsn_with, event, eventually, queue, tick};
+use crate::support::{batch, dsn_with, event, eventually, number, queue, tick};
 
 /// An engine of which a client cannot see that `receive` has passed an empty window.
 const OLD_ENGINE: &str = r"
@@ -82,6 +82,31 @@ fn the_same_on_an_engine_that_has_only_what_pgque_0_2_has() -> Result<()> {
         assert!(!client.capabilities().await?.finish);
         fifty_batches(&client, "drain", "dbname=old_engine").await?;
         fifty_empty_windows(&client, "drain", "dbname=old_engine").await
+    })
+}
+
+#[test]
+fn a_finish_that_nobody_waits_for_leaves_no_transaction_open_on_such_an_engine() -> Result<()> {
+    wait(async {
+        let client = queue_in("old_engine_finish").await?;
+        client.connection().expect("our own").execute_script(OLD_ENGINE).await?;
+        let client = Client::connect(&dsn_with("dbname=old_engine_finish")).await?;
+        assert!(!client.capabilities().await?.finish);
+        batch(&client, "drain", 1).await?;
+        let message = client.receive("drain", "reader", 10).await?.remove(0);
+        let other = Client::connect(&dsn_with("dbname=old_engine_finish")).await?;
+        let lock = other.connection().expect("our own");
+        lock.begin().await?;
+        lock.execute_script("lock table pgque.retry_queue in access exclusive mode").await?;
+        let verdicts = [(message.msg_id, Verdict::Retry { after: None, reason: None })];
+        let finish = client.finish(message.batch_id, &verdicts);
+        tokio::time::timeout(Duration::from_millis(300), finish).await.expect_err("it is stuck");
+        lock.rollback().await?;
+        client.send("drain", &Event::default()).await?;
+        assert_eq!(client.connection().expect("our own").transaction_status(), TransactionStatus::Idle);
+        assert_eq!(number(&other, "select count(*) from pgque.event_1").await?, 2, "it is committed");
+        assert_eq!(client.finish(message.batch_id, &verdicts).await?, 1, "nothing was done by half");
+        Ok(())
     })
 }
 

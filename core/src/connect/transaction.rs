@@ -1,0 +1,137 @@
+//! Where transactions begin and end, and the points within them. Every call may be given up wherever it waits.
+
+use std::pin::pin;
+
+use super::connection::Connection;
+use super::state::TransactionStatus;
+use super::statement::Abandoned;
+use super::to_the_end::to_the_end;
+use crate::call::Call;
+use crate::error::{Error, Kind, Result};
+
+impl Connection {
+    /// Opens a transaction, also when autocommit is on. Fails with `conflict` inside one. If nobody waits to hear that
+    /// it is open, it is rolled back: nobody would end it.
+    pub async fn begin(&self) -> Result<()> {
+        let begun = {
+            let mut slot = self.slot("begin").await?;
+            self.check_hold("begin")?;
+            if !self.own_state(|s| s.is_idle()) {
+                return Err(Error::new(Kind::Conflict, "begin", "a transaction is already open"));
+            }
+            let session = self.live(&mut slot, "begin").await?;
+            self.send_begin(&session).await
+        };
+        let scope = Scope(Some(self.clone()));
+        let result = self.begun("begin", Some(begun), Ok(())).await;
+        scope.leave();
+        result
+    }
+
+    /// Commits; without an open transaction nothing happens. Goes on if nobody waits for it any more.
+    ///
+    /// A transaction in which a statement failed cannot be committed: it is rolled back and the call fails,
+    /// where PostgreSQL's own COMMIT would roll back and report success.
+    pub async fn commit(&self) -> Result<()> {
+        let connection = self.clone();
+        to_the_end(async move { connection.end("commit").await }).await
+    }
+
+    /// Rolls back; without an open transaction nothing happens. Goes on if nobody waits for it any more.
+    pub async fn rollback(&self) -> Result<()> {
+        let connection = self.clone();
+        to_the_end(async move { connection.end("rollback").await }).await
+    }
+
+    /// Ends the open transaction. The slot keeps other callers' statements out until it has ended.
+    async fn end(&self, op: &'static str) -> Result<()> {
+        let mut slot = self.slot(op).await?;
+        self.check_hold(op)?;
+        if self.own_state(|s| s.is_idle()) {
+            return self.live(&mut slot, op).await.map(drop);
+        }
+        let session = match self.live(&mut slot, op).await {
+            Ok(session) => session,
+            Err(error) => {
+                // The server rolls back.
+                self.set(TransactionStatus::Idle);
+                return if op == "rollback" && error.kind() == Kind::Connection { Ok(()) } else { Err(error) };
+            }
+        };
+        let running = self.running(&session, Abandoned::Await).await;
+        let sql = match op {
+            // Nothing is under way whose answer could say otherwise.
+            "commit" if running.is_alone() && self.transaction_status() == TransactionStatus::Active => "commit",
+            // The bare SELECT fails in an aborted transaction, so that COMMIT is never reached there.
+            "commit" => "select; commit",
+            _ => "rollback",
+        };
+        // Whatever comes of it now, the transaction is over.
+        self.set(TransactionStatus::Idle);
+        let result = self.answer(&session, running, (), pin!(session.client.batch_execute(sql))).await;
+        if result.is_err() && op == "commit" {
+            // After a failed COMMIT (deferred constraint, serialisation) this is a harmless warning.
+            let _ = session.client.batch_execute("rollback").await;
+        }
+        result.map_err(|e| Error::from_driver(op, e))
+    }
+
+    /// As [`Connection::begin`], for a transaction that is rolled back unless it is left.
+    pub(crate) async fn scope(&self) -> Result<Scope> {
+        self.begin().await?;
+        Ok(Scope(Some(self.clone())))
+    }
+
+    /// Marks a point in the open transaction; an inner one hides the outer one until it is released.
+    pub async fn savepoint(&self) -> Result<()> {
+        self.script("savepoint", "", "savepoint pgque").await
+    }
+
+    /// Forgets the innermost savepoint and keeps what was done since.
+    pub async fn release_savepoint(&self) -> Result<()> {
+        self.script("release_savepoint", "", "release savepoint pgque").await
+    }
+
+    /// Undoes what was done since the innermost savepoint and forgets it; also mends a failed transaction.
+    pub async fn rollback_to_savepoint(&self) -> Result<()> {
+        let undo = "rollback to savepoint pgque; release savepoint pgque";
+        self.script("rollback_to_savepoint", "", undo).await?;
+        self.set(TransactionStatus::Active);
+        Ok(())
+    }
+}
+
+/// A transaction that nobody else would end. Dropped, it is rolled back, before whatever is sent next.
+pub(crate) struct Scope(Option<Connection>);
+
+impl Scope {
+    /// It is somebody's to end.
+    fn leave(mut self) {
+        self.0 = None;
+    }
+
+    pub(crate) async fn commit(mut self) -> Result<()> {
+        match self.0.take() {
+            Some(connection) => connection.commit().await,
+            None => Ok(()),
+        }
+    }
+
+    pub(crate) async fn rollback(mut self) -> Result<()> {
+        match self.0.take() {
+            Some(connection) => connection.rollback().await,
+            None => Ok(()),
+        }
+    }
+}
+
+impl Drop for Scope {
+    fn drop(&mut self) {
+        let Some(connection) = self.0.take().filter(|own| own.check_process("rollback").is_ok()) else { return };
+        let _ = Call::begin(async move { connection.rollback().await }, |ended| {
+            if let Err(error) = ended {
+                log::debug!(target: "pgque", "a transaction that was given up: {error}");
+            }
+        });
+    }
+}
