@@ -9,6 +9,8 @@ use super::to_the_end::to_the_end;
 use crate::call::Call;
 use crate::error::{Error, Kind, Result};
 
+const SAVEPOINT: &str = "pgque";
+
 impl Connection {
     /// Opens a transaction, also when autocommit is on. Fails with `conflict` inside one. If nobody waits to hear that
     /// it is open, it is rolled back: nobody would end it.
@@ -84,18 +86,33 @@ impl Connection {
 
     /// Marks a point in the open transaction; an inner one hides the outer one until it is released.
     pub async fn savepoint(&self) -> Result<()> {
-        self.script("savepoint", "", "savepoint pgque").await
+        self.mark(SAVEPOINT).await
     }
 
     /// Forgets the innermost savepoint and keeps what was done since.
     pub async fn release_savepoint(&self) -> Result<()> {
-        self.script("release_savepoint", "", "release savepoint pgque").await
+        self.keep(SAVEPOINT).await
     }
 
     /// Undoes what was done since the innermost savepoint and forgets it; also mends a failed transaction.
     pub async fn rollback_to_savepoint(&self) -> Result<()> {
-        let undo = "rollback to savepoint pgque; release savepoint pgque";
-        self.script("rollback_to_savepoint", "", undo).await?;
+        self.undo(SAVEPOINT).await
+    }
+
+    /// As [`Connection::savepoint`], under a name that others do not hide.
+    pub(crate) async fn mark(&self, name: &str) -> Result<()> {
+        self.script("savepoint", "", &format!("savepoint {name}")).await
+    }
+
+    /// Forgets that savepoint and those within it.
+    pub(crate) async fn keep(&self, name: &str) -> Result<()> {
+        self.script("release_savepoint", "", &format!("release savepoint {name}")).await
+    }
+
+    /// Undoes what was done since that savepoint, and forgets it and those within it.
+    pub(crate) async fn undo(&self, name: &str) -> Result<()> {
+        let undo = format!("rollback to savepoint {name}; release savepoint {name}");
+        self.script("rollback_to_savepoint", "", &undo).await?;
         self.set(TransactionStatus::Active);
         Ok(())
     }

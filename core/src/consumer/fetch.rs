@@ -44,6 +44,8 @@ pub(super) struct Work {
     pub ahead: Option<ReadingAhead>,
     /// The next page, which is ours already.
     turned: Option<(Vec<Message>, Page)>,
+    /// A receive or a finish is under way, or was given up in its midst.
+    pub is_amidst: bool,
     /// In transactional mode, the messages of the handlers since the savepoint.
     pub savepoint: Option<Vec<usize>>,
     /// The batch in hand.
@@ -91,6 +93,7 @@ impl Work {
             in_pages: false,
             ahead: None,
             turned: None,
+            is_amidst: false,
             savepoint: None,
             batch: Weak::new(),
             member: options.subconsumer.clone(),
@@ -458,6 +461,14 @@ impl Consumer {
         self.0.monitor.status(Status::Retrying);
         self.leave(work).await;
         work.pause_until = after(delay);
+    }
+
+    /// Begins a receive or a finish. Nobody knows where one that was given up has left its transaction, which goes with
+    /// the connection.
+    pub(super) async fn begin_step(&self, work: &mut Work) {
+        if std::mem::replace(&mut work.is_amidst, true) && self.0.options.transactional {
+            self.leave(work).await;
+        }
     }
 
     /// Gives up the connection, to come back later.

@@ -195,6 +195,7 @@ impl Consumer {
     pub async fn next(&self, limit: Option<Duration>) -> Result<Next> {
         self.0.owner.claim("next")?;
         let mut work = self.0.work.lock().await;
+        self.begin_step(&mut work).await;
         // A large batch is finished to its last page.
         let draining = work.in_pages && !self.0.stop.hands_back();
         let stopped = async {
@@ -221,6 +222,7 @@ impl Consumer {
             }
             _ => {}
         }
+        work.is_amidst = false;
         next
     }
 
@@ -233,8 +235,15 @@ impl Consumer {
         self.0.owner.claim("finish")?;
         let mut work = self.0.work.lock().await;
         work.heartbeat = None;
+        self.begin_step(&mut work).await;
+        let finished = self.finish_step(&mut work, batch).await;
+        work.is_amidst = false;
+        finished
+    }
+
+    async fn finish_step(&self, work: &mut Work, batch: &Batch) -> Result<()> {
         let id = batch.id();
-        match self.conclude(&mut work, batch).await {
+        match self.conclude(work, batch).await {
             Ok(Some(settlement)) => {
                 work.backoff = Backoff::new();
                 self.0.monitor.settled(settlement.fates.into_iter());
@@ -249,12 +258,12 @@ impl Consumer {
             }
             Err(error) if ends_loop(&error) => {
                 self.0.monitor.failed(&error);
-                self.part(&mut work).await;
+                self.part(work).await;
                 Err(error)
             }
             Err(error) => {
                 log::error!(target: &self.0.logger, "batch {id} not finished, it will be redelivered: {error}");
-                self.retreat(&mut work, &error).await;
+                self.retreat(work, &error).await;
                 Ok(())
             }
         }
@@ -271,6 +280,7 @@ impl Consumer {
             batch.abandon();
         }
         self.part(&mut work).await;
+        work.is_amidst = false;
         if self.0.running.swap(false, Ordering::AcqRel) {
             // A stop of this run that its end has forestalled is not one of the next.
             self.0.stop.reset();

@@ -10,6 +10,9 @@ use crate::connect::{Connection, TransactionStatus};
 use crate::error::Result;
 use crate::policy::ends_loop;
 
+/// A handler's own savepoints, which it may leave behind, have another name.
+const SAVEPOINT: &str = "pgque_handler";
+
 impl Consumer {
     /// As [`Batch::take`], for any consumer: in transactional mode, what the handler before did is kept or undone,
     /// as its message was settled, and the next handler gets a savepoint of its own. One lane only.
@@ -79,21 +82,21 @@ impl Consumer {
 
     pub(super) async fn savepoint(&self, batch: &Batch) -> Result<()> {
         match batch.client() {
-            Some(client) => client.own_connection("finish")?.savepoint().await,
+            Some(client) => client.own_connection("finish")?.mark(SAVEPOINT).await,
             None => Ok(()),
         }
     }
 
     pub(super) async fn undo(&self, batch: &Batch) -> Result<()> {
         match batch.client() {
-            Some(client) => client.own_connection("finish")?.rollback_to_savepoint().await,
+            Some(client) => client.own_connection("finish")?.undo(SAVEPOINT).await,
             None => Ok(()),
         }
     }
 
     /// Keeps or undoes what the handlers did since the savepoint, if there is one.
     pub(super) async fn leave_savepoint(&self, work: &mut Work, batch: &Batch) -> Result<()> {
-        let (Some(taken), Some(client)) = (work.savepoint.take(), batch.client()) else {
+        let (Some(taken), Some(client)) = (work.savepoint.clone(), batch.client()) else {
             return Ok(());
         };
         let connection = client.own_connection("finish")?;
@@ -106,9 +109,12 @@ impl Consumer {
             undone = true;
         }
         match undone {
-            true => connection.rollback_to_savepoint().await,
-            false => connection.release_savepoint().await,
-        }
+            true => connection.undo(SAVEPOINT).await,
+            false => connection.keep(SAVEPOINT).await,
+        }?;
+        // Not before: who gives this up leaves it to the finish.
+        work.savepoint = None;
+        Ok(())
     }
 }
 

@@ -3,9 +3,9 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use pgque::runtime::wait;
-use pgque::{Batch, Kind, Message, Outcome, Result, Verdict};
+use pgque::{Batch, Client, Consumer, ConsumerOptions, Kind, Message, Next, Outcome, Result, Settings, Verdict};
 
-use crate::support::{batch, number, queue, reader};
+use crate::support::{batch, dsn_with, eventually, number, queue, reader};
 
 const OPTIONS: [(&str, &str); 1] = [("transactional", "true")];
 
@@ -116,5 +116,68 @@ fn what_a_failed_handler_did_is_undone_although_its_message_is_given_up() -> Res
         assert_eq!(consumer.stats().dead, 2);
         run("drop table effects_dead").await?;
         client.drop_queue("effects_dead", true).await.map(drop)
+    })
+}
+
+#[test]
+fn what_a_failed_handler_did_is_undone_although_it_left_a_savepoint_behind() -> Result<()> {
+    wait(async {
+        let client = queue("effects_point").await?;
+        let run = async |sql: &str| client.connection().expect("our own").execute_script(sql).await;
+        run("drop table if exists effects_point; create table effects_point (id bigint)").await?;
+        let ids = batch(&client, "effects_point", 2).await?;
+        let consumer = reader("effects_point", &OPTIONS)?;
+        let handled = AtomicUsize::new(0);
+        let outcome = consumer.run(async |_, message, batch| {
+            record(batch, "effects_point", message).await.unwrap();
+            batch.client().unwrap().connection().unwrap().savepoint().await.unwrap();
+            if handled.fetch_add(1, Ordering::Relaxed) == 1 {
+                consumer.stop();
+                return Verdict::Ack.into();
+            }
+            Outcome::Failed { error: "no".into() }
+        });
+        outcome.await?;
+        assert_eq!(number(&client, "select count(*) from effects_point").await?, 1);
+        assert_eq!(number(&client, "select max(id) from effects_point").await?, ids[1]);
+        run("drop table effects_point").await?;
+        client.drop_queue("effects_point", true).await.map(drop)
+    })
+}
+
+#[test]
+fn a_next_or_a_finish_that_was_given_up_does_not_stand_in_the_way_of_the_following() -> Result<()> {
+    wait(async {
+        let client = queue("given_up").await?;
+        let ids = batch(&client, "given_up", 1).await?;
+        let mut options = ConsumerOptions::new("given_up", "reader");
+        options.set("transactional", "true")?;
+        let consumer = Consumer::new(Settings::parse(&dsn_with("application_name=given_up"))?, options)?;
+        consumer.on("*")?;
+        let waits = "select count(*) from pg_stat_activity \
+                     where application_name = 'given_up' and wait_event_type = 'Lock'";
+        let lock = Client::connect(&dsn_with("")).await?;
+        let lock = lock.connection().expect("our own");
+        // Until it is stuck, and then no longer.
+        let give_up = async |table: &str, call: &mut (dyn Future<Output = ()> + Unpin)| {
+            lock.begin().await?;
+            lock.execute_script(&format!("lock table pgque.{table} in access exclusive mode")).await?;
+            tokio::select! {
+                () = call => panic!("it was to be stuck"),
+                stuck = eventually("it is stuck", async || Ok(number(&client, waits).await? == 1)) => stuck?,
+            }
+            lock.rollback().await
+        };
+        give_up("subscription", &mut Box::pin(async { drop(consumer.next(None).await) })).await?;
+        let Next::Batch(given_up) = consumer.next(None).await? else { panic!("there is a batch") };
+        given_up.settle(0, Outcome::Failed { error: "no".into() });
+        give_up("retry_queue", &mut Box::pin(async { drop(consumer.finish(&given_up).await) })).await?;
+        let Next::Batch(again) = consumer.next(None).await? else { panic!("it comes again") };
+        assert_eq!(again.messages()[0].msg_id, ids[0]);
+        again.settle(0, Verdict::Ack);
+        consumer.finish(&again).await?;
+        assert_eq!(consumer.stats().handled, 1);
+        consumer.close().await;
+        client.drop_queue("given_up", true).await.map(drop)
     })
 }
