@@ -211,6 +211,28 @@ fn a_server_that_no_longer_writes_is_left_for_one_that_does() {
 }
 
 #[test]
+fn a_late_answer_of_the_server_that_was_left_does_not_end_the_new_session() {
+    run(async {
+        let dsn = std::env::var("PGQUE_TEST_DSN").expect("PGQUE_TEST_DSN is set; run scripts/test");
+        let separator = if dsn.contains('?') { '&' } else { '?' };
+        let settings = Settings::parse(&format!("{dsn}{separator}target_session_attrs=read-write"))?;
+        let connection = Connection::open(settings).await?;
+        connection.execute("set default_transaction_read_only = on", &[]).await?;
+        let write = || Box::pin(connection.execute("create table never (n int)", &[]));
+        let (mut first, mut second) = (write(), write());
+        assert!(futures_util::poll!(first.as_mut()).is_pending());
+        assert!(futures_util::poll!(second.as_mut()).is_pending());
+        // Both answers are there before anybody looks at them.
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        assert_eq!(first.await.unwrap_err().sqlstate(), Some("25006"));
+        let backend = number(&connection, "select pg_backend_pid()").await?;
+        assert_eq!(second.await.unwrap_err().sqlstate(), Some("25006"));
+        assert_eq!(number(&connection, "select pg_backend_pid()").await?, backend);
+        Ok(())
+    });
+}
+
+#[test]
 fn common_types_are_decoded() {
     run(async {
         let connection = Connection::open(settings()).await?;

@@ -147,8 +147,8 @@ impl Connection {
         let is_alone = self.own_state(|s| s.is_idle());
         let bound = bind(&params);
         let query = raw::run(&session, sql, &bound, is_alone);
-        let result = self.answer(&session, running, slot, pin!(query)).await;
-        self.leave("execute", begun, result).await
+        let result = self.answer(&running, slot, pin!(query)).await;
+        self.leave("execute", running, begun, result).await
     }
 
     /// Runs several statements, separated by semicolons, without parameters or results.
@@ -161,8 +161,8 @@ impl Connection {
         check_nul(op, argument, sql)?;
         check_copy(op, sql)?;
         let Turn { slot, session, begun, running } = self.enter(op).await?;
-        let result = self.answer(&session, running, slot, pin!(session.client.batch_execute(sql))).await;
-        self.leave(op, begun, result.map_err(|e| Error::from_driver(op, e))).await
+        let result = self.answer(&running, slot, pin!(session.client.batch_execute(sql))).await;
+        self.leave(op, running, begun, result.map_err(|e| Error::from_driver(op, e))).await
     }
 
     /// Subscribes to a channel; effective at commit, and again after a reconnect.
@@ -260,8 +260,8 @@ impl Connection {
     /// Runs a typed call's statement.
     pub(crate) async fn run(&self, op: &'static str, sql: &'static str, params: &[Param]) -> Result<Vec<Row>> {
         let turn = self.enter(op).await?;
-        let (rows, begun, end) = self.query(turn, sql, params, Worth::Later).await;
-        self.leave(op, begun, end.map(|()| rows).map_err(|e| Error::from_driver(op, e))).await
+        let (rows, running, begun, end) = self.query(turn, sql, params, Worth::Later).await;
+        self.leave(op, running, begun, end.map(|()| rows).map_err(|e| Error::from_driver(op, e))).await
     }
 
     async fn query(
@@ -270,7 +270,7 @@ impl Connection {
         sql: &'static str,
         params: &[Param],
         worth: Worth,
-    ) -> (Vec<Row>, Option<Begun>, Result<(), tokio_postgres::Error>) {
+    ) -> (Vec<Row>, Running, Option<Begun>, Result<(), tokio_postgres::Error>) {
         let Turn { slot, session, begun, running } = turn;
         let (bound, mut rows) = (bind(params), Vec::new());
         let is_alone = self.own_state(|s| s.is_idle());
@@ -280,8 +280,8 @@ impl Connection {
             slot.filter(|_| self.own_state(|s| s.is_idle()))
         };
         let query = prepared::query(&session, sql, &bound, worth, again, &mut rows);
-        let end = self.answer(&session, running, slot, pin!(query)).await;
-        (rows, begun, end)
+        let end = self.answer(&running, slot, pin!(query)).await;
+        (rows, running, begun, end)
     }
 
     /// Runs a typed call's statement and hands each row on as it comes.
@@ -304,8 +304,8 @@ impl Connection {
             }
             Ok(())
         };
-        let end = self.answer(&session, running, slot, pin!(run)).await;
-        self.leave(op, begun, end.map_err(|e| Error::from_driver(op, e))).await?;
+        let end = self.answer(&running, slot, pin!(run)).await;
+        self.leave(op, running, begun, end.map_err(|e| Error::from_driver(op, e))).await?;
         handed_on
     }
 
@@ -320,8 +320,8 @@ impl Connection {
         params.iter().try_for_each(|p| p.check(op))?;
         let turn = self.enter(op).await?;
         let session = turn.session.clone();
-        let (mut rows, begun, end) = self.query(turn, sql, params, Worth::AtOnce).await;
-        let end = self.leave(op, begun, end.map_err(|e| Error::from_driver(op, e))).await;
+        let (mut rows, running, begun, end) = self.query(turn, sql, params, Worth::AtOnce).await;
+        let end = self.leave(op, running, begun, end.map_err(|e| Error::from_driver(op, e))).await;
         match (rows.pop(), end) {
             (None, Err(error)) if error.server().is_none() && session.dismissed() => Err(error),
             (row, end) => Ok((row, end)),
@@ -387,7 +387,7 @@ impl Connection {
     }
 
     /// For a statement that fails when nobody is there to hear of it.
-    fn failing(&self) -> impl FnOnce() + Send + 'static {
+    fn failing(&self) -> impl FnOnce() + Send + Sync + 'static {
         let shared = Arc::downgrade(&self.0);
         move || {
             if let Some(shared) = shared.upgrade() {
@@ -402,29 +402,26 @@ impl Connection {
     /// Given by value, the statement would double in size with each function that it is handed on to.
     pub(super) async fn answer<T>(
         &self,
-        session: &Arc<Session>,
-        running: Running,
+        running: &Running,
         slot: impl Sized,
         statement: Pin<&mut impl Future<Output = T>>,
     ) -> T {
-        let answer = session.answer(once_sent(slot, statement)).await;
-        running.done();
-        answer
+        running.session().answer(once_sent(slot, statement)).await
     }
 
     /// Notes that the open transaction, if any, has failed with the server's error.
-    async fn leave<T>(&self, op: &'static str, begun: Option<Begun>, result: Result<T>) -> Result<T> {
+    async fn leave<T>(&self, op: &'static str, running: Running, begun: Option<Begun>, result: Result<T>) -> Result<T> {
         if result.as_ref().is_err_and(|e| e.sqlstate().is_some()) {
             self.fail();
         }
         if let Err(error) = &result
             && error.sqlstate() == Some(READ_ONLY)
             && self.0.settings.server.wants_to_write()
-            && let Ok(slot) = self.0.session.try_read()
-            && let Some(session) = slot.as_ref()
         {
-            session.give_up("the server no longer writes; connecting to the one that does");
+            running.session().give_up("the server no longer writes; connecting to the one that does");
         }
+        // Last: who finds nothing in flight goes by what was noted.
+        running.done();
         self.begun(op, begun, result).await
     }
 

@@ -84,7 +84,7 @@ pub(super) struct Running {
     ticket: u64,
     abandoned: Abandoned,
     /// Told if the statement took the open transaction with it.
-    failed: Option<Box<dyn FnOnce() + Send>>,
+    failed: Option<Box<dyn FnOnce() + Send + Sync>>,
 }
 
 impl Running {
@@ -92,9 +92,13 @@ impl Running {
         session: &Arc<Session>,
         ticket: u64,
         abandoned: Abandoned,
-        failed: impl FnOnce() + Send + 'static,
+        failed: impl FnOnce() + Send + Sync + 'static,
     ) -> Running {
         Running { session: session.clone(), ticket, abandoned, failed: Some(Box::new(failed)) }
+    }
+
+    pub(super) fn session(&self) -> &Arc<Session> {
+        &self.session
     }
 
     /// Whether there is no other one in flight.

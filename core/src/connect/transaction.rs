@@ -70,7 +70,8 @@ impl Connection {
         };
         // Whatever comes of it now, the transaction is over.
         self.set(TransactionStatus::Idle);
-        let result = self.answer(&session, running, (), pin!(session.client.batch_execute(sql))).await;
+        let result = self.answer(&running, (), pin!(session.client.batch_execute(sql))).await;
+        running.done();
         if result.is_err() && op == "commit" {
             // After a failed COMMIT (deferred constraint, serialisation) this is a harmless warning.
             let _ = session.client.batch_execute("rollback").await;
