@@ -272,3 +272,26 @@ fn an_end_that_goes_on_leaves_the_connection_to_the_threads_that_wait() {
         assert_eq!(kept, 1 + i64::from(behind), "and is done");
     }
 }
+#[test]
+fn a_savepoint_that_nobody_waited_for_does_not_stand_in_for_the_one_around_it() {
+    run(async {
+        let connection = Connection::open(settings()).await?;
+        connection.execute_script("create temporary table points (n int)").await?;
+        let insert = async || connection.execute_script("insert into points values (1)").await;
+        connection.begin().await?;
+        connection.savepoint().await?;
+        insert().await?;
+        assert!(connection.savepoint().now_or_never().is_none(), "sent, and not waited for");
+        connection.rollback_to_savepoint().await?;
+        assert_eq!(number(&connection, "select count(*) from points").await?, 0);
+
+        connection.savepoint().await?;
+        insert().await?;
+        connection.savepoint().await?;
+        insert().await?;
+        assert!(connection.rollback_to_savepoint().now_or_never().is_none(), "sent, and not waited for");
+        connection.rollback_to_savepoint().await?;
+        assert_eq!(number(&connection, "select count(*) from points").await?, 0);
+        connection.commit().await
+    });
+}

@@ -497,7 +497,12 @@ impl Connection {
     }
 
     pub(super) fn set(&self, transaction: TransactionStatus) {
-        self.own_state(|s| s.transaction = transaction);
+        self.own_state(|s| {
+            s.transaction = transaction;
+            if s.is_idle() {
+                s.savepoints = 0;
+            }
+        });
     }
 
     /// In a forked child a copy that nobody sees: of the parent's transaction the child knows nothing.

@@ -14,6 +14,8 @@ pub enum TransactionStatus {
 pub(super) struct State {
     pub autocommit: bool,
     pub transaction: TransactionStatus,
+    /// How many savepoints there are, one within the other, of which their callers know.
+    pub savepoints: usize,
     pub closed: bool,
     /// Why the transaction may not be ended, or another begun, by whoever has this connection.
     pub hold: Option<&'static str>,
@@ -21,7 +23,7 @@ pub(super) struct State {
 
 impl State {
     pub fn new(autocommit: bool) -> State {
-        State { autocommit, transaction: TransactionStatus::Idle, closed: false, hold: None }
+        State { autocommit, transaction: TransactionStatus::Idle, savepoints: 0, closed: false, hold: None }
     }
 
     pub fn is_idle(&self) -> bool {

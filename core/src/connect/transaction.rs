@@ -9,8 +9,6 @@ use super::to_the_end::to_the_end;
 use crate::call::Call;
 use crate::error::{Error, Kind, Result};
 
-const SAVEPOINT: &str = "pgque";
-
 impl Connection {
     /// Opens a transaction, also when autocommit is on. Fails with `conflict` inside one. If nobody waits to hear that
     /// it is open, it is rolled back: nobody would end it.
@@ -87,17 +85,43 @@ impl Connection {
 
     /// Marks a point in the open transaction; an inner one hides the outer one until it is released.
     pub async fn savepoint(&self) -> Result<()> {
-        self.mark(SAVEPOINT).await
+        self.check_process("savepoint")?;
+        let depth = self.own_state(|s| s.savepoints) + 1;
+        self.mark(&savepoint_at(depth)).await?;
+        // Not before: one that was given up may be there, and must not be taken for the one around it.
+        self.own_state(|s| s.savepoints = depth);
+        Ok(())
     }
 
     /// Forgets the innermost savepoint and keeps what was done since.
     pub async fn release_savepoint(&self) -> Result<()> {
-        self.keep(SAVEPOINT).await
+        let depth = self.leave_innermost("release_savepoint")?;
+        let left = self.keep(&savepoint_at(depth)).await;
+        self.left(depth, left)
     }
 
     /// Undoes what was done since the innermost savepoint and forgets it; also mends a failed transaction.
     pub async fn rollback_to_savepoint(&self) -> Result<()> {
-        self.undo(SAVEPOINT).await
+        let depth = self.leave_innermost("rollback_to_savepoint")?;
+        let left = self.undo(&savepoint_at(depth)).await;
+        self.left(depth, left)
+    }
+
+    /// Whoever leaves a savepoint has nothing more to do with it, also if he does not wait for that.
+    fn leave_innermost(&self, op: &'static str) -> Result<usize> {
+        self.check_process(op)?;
+        Ok(self.own_state(|s| {
+            let depth = s.savepoints.max(1);
+            s.savepoints = depth - 1;
+            depth
+        }))
+    }
+
+    fn left(&self, depth: usize, result: Result<()>) -> Result<()> {
+        if result.is_err() && !self.own_state(|s| s.is_idle()) {
+            self.own_state(|s| s.savepoints = depth);
+        }
+        result
     }
 
     /// As [`Connection::savepoint`], under a name that others do not hide.
@@ -117,6 +141,10 @@ impl Connection {
         self.set(TransactionStatus::Active);
         Ok(())
     }
+}
+
+fn savepoint_at(depth: usize) -> String {
+    format!("pgque_{depth}")
 }
 
 /// A transaction that nobody else would end. Dropped, it is rolled back, before whatever is sent next.
