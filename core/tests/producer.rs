@@ -15,12 +15,13 @@ use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use link::Link;
 use pgque::runtime::wait;
-use pgque::{Error, Event, Kind, Payload, Producer, ProducerOptions, Settings};
+use pgque::{Call, Error, Event, Kind, Payload, Producer, ProducerOptions, Settings};
 use support::{Ask, Database, until};
 
 /// `id`, `type`, `payload`, `extra1`.
@@ -371,6 +372,25 @@ fn a_full_queue_makes_senders_wait_and_flush_waits_for_all() {
     }
     wait(producer.flush()).unwrap();
     assert_eq!(bench.payloads().len(), 50);
+}
+
+#[test]
+fn calls_that_wait_for_room_keep_their_order() {
+    let mut bench = Bench::new();
+    let options = ProducerOptions { queue_size_max: 8, batch_size_max: 4, ..ProducerOptions::default() };
+    let producer = bench.producer(options);
+    let (answer, answers) = channel();
+    for n in 0..3000 {
+        let (producer, answer) = (producer.clone(), answer.clone());
+        let send = async move { producer.send("q", &json(n.to_string())).await };
+        Call::begin(send, move |id| answer.send(id).unwrap()).unwrap();
+    }
+    drop(answer);
+    wait(producer.flush()).unwrap();
+    let stored: Vec<i64> = bench.payloads().iter().map(|text| text.parse().unwrap()).collect();
+    assert!(stored.is_sorted(), "{stored:?}");
+    assert_eq!(stored.len(), 3000, "flush waits for those that wait as well");
+    assert_eq!(answers.iter().map(Result::unwrap).count(), 3000);
 }
 
 #[test]

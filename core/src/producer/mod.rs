@@ -6,10 +6,11 @@ mod plan;
 mod stats;
 mod worker;
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{Mutex as AsyncMutex, OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 
 pub use options::ProducerOptions;
 pub use stats::ProducerStats;
@@ -43,9 +44,31 @@ struct Shared {
     jobs: Mutex<Option<mpsc::Sender<Job>>>,
     /// Room for the bytes of events that are not answered yet.
     room: Arc<Semaphore>,
+    /// How many wait for a place in the queue, and where they do so one after the other.
+    waiting: AtomicUsize,
+    line: AsyncMutex<()>,
     stats: Arc<Mutex<ProducerStats>>,
     abandon: watch::Sender<bool>,
     ended: watch::Receiver<bool>,
+}
+
+/// What an event needs to be queued.
+type Place<'a> = (OwnedSemaphorePermit, mpsc::Permit<'a, Job>);
+
+/// Counts as waiting until it is dropped.
+struct Waits<'a>(&'a AtomicUsize);
+
+impl<'a> Waits<'a> {
+    fn new(waiting: &'a AtomicUsize) -> Waits<'a> {
+        waiting.fetch_add(1, Ordering::SeqCst);
+        Waits(waiting)
+    }
+}
+
+impl Drop for Waits<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 enum Job {
@@ -81,7 +104,8 @@ impl Producer {
         });
         let room = Arc::new(Semaphore::new(options.queue_bytes_max));
         let (owner, jobs) = (Owner::us("producer"), Mutex::new(Some(jobs)));
-        Ok(Producer(Arc::new(Shared { options, owner, jobs, room, stats, abandon, ended })))
+        let (waiting, line) = (AtomicUsize::new(0), AsyncMutex::default());
+        Ok(Producer(Arc::new(Shared { options, owner, jobs, room, waiting, line, stats, abandon, ended })))
     }
 
     /// Sends one event and gives its id once it is stored. A type that is missing or empty is stored as `default`.
@@ -108,47 +132,49 @@ impl Producer {
         let bytes = size(queue, &event);
         // An event larger than all the room takes all of it.
         let wanted = u32::try_from(bytes.min(self.0.options.queue_bytes_max)).unwrap_or(u32::MAX);
-        // First without waiting: a wait may be put off by the scheduler although there is room, and later calls of the
-        // same task would overtake this one.
-        let (room, slot) = match self.0.room.clone().try_acquire_many_owned(wanted).ok() {
-            None => self.place(&jobs, None, wanted, until).await?,
-            Some(room) => match jobs.try_reserve() {
-                Ok(slot) => (room, slot),
-                Err(_) => self.place(&jobs, Some(room), wanted, until).await?,
-            },
-        };
-        let (answer, receiver) = oneshot::channel();
         let event = Event { event_type: Some(event.stored_type().to_owned()), ..event };
-        self.count(|stats| stats.queue_length += 1);
-        slot.send(Job::Send(Box::new(Item { queue: queue.to_owned(), event, bytes, until, answer, _room: room })));
-        Ok(receiver)
-    }
-
-    /// Waits for a place in the queue.
-    async fn place<'a>(
-        &self,
-        jobs: &'a mpsc::Sender<Job>,
-        room: Option<OwnedSemaphorePermit>,
-        wanted: u32,
-        until: Instant,
-    ) -> Result<(OwnedSemaphorePermit, mpsc::Permit<'a, Job>)> {
-        let place = async {
-            let room = match room {
-                Some(room) => room,
-                None => self.0.room.clone().acquire_many_owned(wanted).await.map_err(|_| closed("send"))?,
-            };
-            Ok((room, jobs.reserve().await.map_err(|_| closed("send"))?))
+        let put = |(room, slot): Place<'_>| {
+            let (answer, receiver) = oneshot::channel();
+            self.count(|stats| stats.queue_length += 1);
+            slot.send(Job::Send(Box::new(Item { queue: queue.to_owned(), event, bytes, until, answer, _room: room })));
+            receiver
         };
-        tokio::time::timeout_at(until.into(), place).await.map_err(|_| {
+        if let Some(place) = self.place_at_once(&jobs, wanted) {
+            return Ok(put(place));
+        }
+        // In one line until it has its place: of those that are woken together any may be the first to go on, and a
+        // later call may come before one that is woken.
+        let _waits = Waits::new(&self.0.waiting);
+        let in_turn = async {
+            let turn = self.0.line.lock().await;
+            let room = self.0.room.clone().acquire_many_owned(wanted).await.map_err(|_| closed("send"))?;
+            Ok((turn, (room, jobs.reserve().await.map_err(|_| closed("send"))?)))
+        };
+        let late = |_| {
             let seconds = self.0.options.send_timeout.as_secs_f64();
             Error::new(Kind::Timeout, "send", format!("the producer's queue stayed full for {seconds} s; not sent"))
-        })?
+        };
+        let (_turn, place) = tokio::time::timeout_at(until.into(), in_turn).await.map_err(late)??;
+        Ok(put(place))
     }
 
-    /// Waits until everything that was accepted before is answered, well or not.
+    /// A place in the queue, if there is one and nobody waits.
+    fn place_at_once<'a>(&self, jobs: &'a mpsc::Sender<Job>, wanted: u32) -> Option<Place<'a>> {
+        if self.0.waiting.load(Ordering::SeqCst) > 0 {
+            return None;
+        }
+        Some((self.0.room.clone().try_acquire_many_owned(wanted).ok()?, jobs.try_reserve().ok()?))
+    }
+
+    /// Waits until everything that was sent before, by calls that have begun, is answered, well or not.
     pub async fn flush(&self) -> Result<()> {
-        let (done, flushed) = oneshot::channel();
-        self.jobs("flush")?.send(Job::Flush(done)).await.map_err(|_| closed("flush"))?;
+        let (jobs, (done, flushed)) = (self.jobs("flush")?, oneshot::channel());
+        {
+            let _waits = Waits::new(&self.0.waiting);
+            let _turn = self.0.line.lock().await;
+            jobs.send(Job::Flush(done)).await.map_err(|_| closed("flush"))?;
+        }
+        drop(jobs);
         flushed.await.map_err(|_| closed("flush"))
     }
 
