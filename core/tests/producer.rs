@@ -408,6 +408,23 @@ fn who_waits_for_a_server_that_stays_away_is_told_and_nothing_is_sent_later() {
 }
 
 #[test]
+fn who_waits_for_a_server_that_is_silent_is_told_in_time() {
+    let mut bench = Bench::new();
+    let link = Link::to(&bench.dsn);
+    link.freeze();
+    let options = ProducerOptions { send_timeout: Duration::from_millis(500), ..ProducerOptions::default() };
+    let dsn = format!("{}&connect_timeout=0", link.dsn(&bench.dsn));
+    let producer = Producer::new(Settings::parse(&dsn).unwrap(), options).unwrap();
+    let event = json("1");
+    let told = async { tokio::time::timeout(Duration::from_secs(20), producer.send("q", &event)).await.unwrap() };
+    let error = wait(told).unwrap_err();
+    assert_eq!((error.kind(), error.is_uncertain()), (Kind::Timeout, false), "{error}");
+    link.cut();
+    join(spawn(&producer, json("2"))).unwrap();
+    assert_eq!(bench.payloads(), ["2"]);
+}
+
+#[test]
 fn close_sends_what_it_can_until_the_deadline() {
     let mut bench = Bench::new();
     let options = ProducerOptions { batch_size_max: 1, ..ProducerOptions::default() };

@@ -367,8 +367,16 @@ impl Worker {
         let link = match self.link.take() {
             Some(link) => link,
             None => {
-                let connection = Connection::open(self.settings.clone()).await?;
-                let is_pooled = connection.is_pooled().await?;
+                // No longer than those that wait for it.
+                let waiting = self.shipments.front().and_then(|first| first.items.iter().map(|item| item.until).min());
+                let until = waiting.unwrap_or_else(|| Instant::now() + self.options.send_timeout);
+                let open = async {
+                    let connection = Connection::open(self.settings.clone()).await?;
+                    let is_pooled = connection.is_pooled().await?;
+                    Ok::<_, Error>((connection, is_pooled))
+                };
+                let late = |_| Error::new(Kind::Connection, "send", "the server does not answer");
+                let (connection, is_pooled) = tokio::time::timeout_at(until.into(), open).await.map_err(late)??;
                 self.links += 1;
                 Link { client: Client::over(connection), is_pooled, turn: 0 }
             }
