@@ -8,7 +8,7 @@
 #[allow(dead_code)]
 mod support;
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -325,4 +325,29 @@ fn a_statement_whose_plan_was_forgotten_does_not_run_outside_of_its_transaction(
         pipeline.flush().unwrap_err();
         assert_eq!(bench.ids(), before, "it was rolled back");
     }
+}
+
+#[test]
+fn what_is_called_next_comes_after_what_was_sent_whatever_other_threads_call() {
+    let bench = Bench::new();
+    let pipeline = bench.client.pipeline().unwrap();
+    bench.client.begin().unwrap();
+    let done = AtomicBool::new(false);
+    let is_behind = |n| {
+        let sent: Vec<_> = (0..6).map(|n| send(&pipeline, n)).collect();
+        let next = bench.client.send("q", &event(n)).unwrap();
+        sent.iter().all(|one| one.wait(None).unwrap() < next)
+    };
+    thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while !done.load(Ordering::SeqCst) {
+                    bench.client.version().unwrap();
+                }
+            });
+        }
+        let overtaken = (0..2000).filter(|n| !is_behind(*n)).count();
+        done.store(true, Ordering::SeqCst);
+        assert_eq!(overtaken, 0);
+    });
 }

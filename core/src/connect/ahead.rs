@@ -10,16 +10,21 @@ thread_local! {
 
 /// Senders of what waits, each to be called once.
 #[derive(Default)]
-pub(super) struct Ahead(Mutex<Vec<Box<dyn FnOnce() + Send>>>);
+pub(super) struct Ahead {
+    senders: Mutex<Vec<Box<dyn FnOnce() + Send>>>,
+    /// Held until they have sent: who finds none left must not come before what they send.
+    sending: Mutex<()>,
+}
 
 impl Ahead {
     pub fn put(&self, sender: Box<dyn FnOnce() + Send>) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(sender);
+        self.senders.lock().unwrap_or_else(PoisonError::into_inner).push(sender);
     }
 
     pub fn send(&self) {
         if !SENDING.get() {
-            let senders = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+            let _sending = self.sending.lock().unwrap_or_else(PoisonError::into_inner);
+            let senders = std::mem::take(&mut *self.senders.lock().unwrap_or_else(PoisonError::into_inner));
             senders.into_iter().for_each(sending_ahead);
         }
     }
