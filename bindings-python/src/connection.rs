@@ -5,7 +5,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 
 use crate::error::to_py;
-use crate::face::{Face, nothing, plain};
+use crate::face::{Face, begun, nothing, plain};
 use crate::value::{How, rows};
 use crate::wait::wait;
 
@@ -105,7 +105,8 @@ impl Link {
 
     /// Open a transaction, also in autocommit.
     fn begin<'py>(&self, py: Python<'py>) -> Answer<'py> {
-        self.call(py, |core| async move { core.begin().await })
+        let core = self.core.clone();
+        self.face.call(py, async move { core.scope().await }, begun)
     }
 
     /// Commit the open transaction; without one nothing happens. One that has failed is rolled back, with an error.

@@ -1,6 +1,6 @@
 //! How an operation is called: every one is written once, and its class says how the caller comes to the answer.
 
-use pgque::Result;
+use pgque::{Result, Scope};
 use pyo3::IntoPyObjectExt;
 use pyo3::prelude::*;
 
@@ -33,6 +33,12 @@ impl Face {
 /// A result that needs no conversion of its own.
 pub fn plain<T: for<'py> IntoPyObject<'py>>(py: Python<'_>, value: T) -> PyResult<Py<PyAny>> {
     value.into_py_any(py)
+}
+
+/// Python's None for a transaction that has begun. Where the answer finds nobody any more, it is rolled back.
+pub fn begun(py: Python<'_>, scope: Scope) -> PyResult<Py<PyAny>> {
+    scope.leave();
+    nothing(py, ())
 }
 
 /// Python's None, where an empty tuple would be what Rust's unit becomes.

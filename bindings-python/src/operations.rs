@@ -8,7 +8,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 
 use crate::client::{Answer, Home, Operations, State};
-use crate::face::{Face, nothing, plain};
+use crate::face::{Face, begun, nothing, plain};
 use crate::message::MessageId;
 use crate::payload;
 use crate::value::{Span, Whole, table};
@@ -68,7 +68,8 @@ impl Operations {
 
     /// Open a transaction, also in autocommit.
     fn begin<'py>(&self, py: Python<'py>) -> Answer<'py> {
-        self.call_own(py, "begin", |own| async move { own.begin().await })
+        let own = self.own("begin")?;
+        self.face.call(py, async move { own.scope().await }, begun)
     }
 
     /// Commit the open transaction; without one nothing happens. One that has failed is rolled back, with an error.

@@ -129,6 +129,21 @@ async def test_a_cancelled_statement_fails_its_transaction_alone(async_client, q
     assert [m.payload for m in await received(async_client, queue)] == ["2"]
 
 
+async def test_a_begin_that_was_cancelled_leaves_no_transaction_open(async_client, queue):
+    for answered in (False, True):
+        begin = asyncio.create_task(async_client.begin())
+        await asyncio.sleep(0)
+        if answered:
+            # The answer is there, and the loop has not looked at it.
+            time.sleep(0.2)
+        begin.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await begin
+        await async_client.send(queue, answered)
+        assert async_client.conn.transaction_status == "idle"
+    assert [m.payload for m in await received(async_client, queue)] == ["false", "true"]
+
+
 async def test_a_cancelled_call_leaves_the_others_alone(async_client, psycopg_conn, queue):
     lock_events(psycopg_conn, queue)
     sends = [asyncio.create_task(async_client.send(queue, n)) for n in range(3)]

@@ -38,7 +38,7 @@ pub use client::{
     BATCH_HANDLING_DEFAULT, Capabilities, Client, DLQ_LIMIT_DEFAULT, DLQ_OLDER_THAN_DEFAULT, Interval,
     MAX_MESSAGES_DEFAULT, Payloads, RETRY_AFTER_DEFAULT, Replayed, Verdict,
 };
-pub use connect::{Connection, Notification, Settings, TransactionStatus};
+pub use connect::{Connection, Notification, Scope, Settings, TransactionStatus};
 pub use consumer::{
     Batch, Consumer, ConsumerOptions, Health, Next, OrderedBy, Outcome, RetryBackoff, Stats, Status, StopPolicy,
     UnknownHandlerPolicy,

@@ -30,3 +30,4 @@ pub use settings::Settings;
 #[cfg(feature = "fuzzing")]
 pub use settings::fuzzing::{password_file, service_file};
 pub use state::TransactionStatus;
+pub use transaction::Scope;

@@ -13,6 +13,11 @@ impl Connection {
     /// Opens a transaction, also when autocommit is on. Fails with `conflict` inside one. If nobody waits to hear that
     /// it is open, it is rolled back: nobody would end it.
     pub async fn begin(&self) -> Result<()> {
+        self.scope().await.map(Scope::leave)
+    }
+
+    /// As [`Connection::begin`], for a transaction that is rolled back unless it is left.
+    pub async fn scope(&self) -> Result<Scope> {
         let begun = {
             let mut slot = self.slot("begin").await?;
             self.check_hold("begin")?;
@@ -23,9 +28,13 @@ impl Connection {
             self.send_begin(&session).await
         };
         let scope = Scope(Some(self.clone()));
-        let result = self.begun("begin", Some(begun), Ok(())).await;
-        scope.leave();
-        result
+        match self.begun("begin", Some(begun), Ok(())).await {
+            Ok(()) => Ok(scope),
+            Err(error) => {
+                scope.leave();
+                Err(error)
+            }
+        }
     }
 
     /// Commits; without an open transaction nothing happens. Goes on if nobody waits for it any more.
@@ -75,12 +84,6 @@ impl Connection {
             let _ = session.client.batch_execute("rollback").await;
         }
         result.map_err(|e| Error::from_driver(op, e))
-    }
-
-    /// As [`Connection::begin`], for a transaction that is rolled back unless it is left.
-    pub(crate) async fn scope(&self) -> Result<Scope> {
-        self.begin().await?;
-        Ok(Scope(Some(self.clone())))
     }
 
     /// Marks a point in the open transaction; an inner one hides the outer one until it is released.
@@ -148,22 +151,24 @@ fn savepoint_at(depth: usize) -> String {
 }
 
 /// A transaction that nobody else would end. Dropped, it is rolled back, before whatever is sent next.
-pub(crate) struct Scope(Option<Connection>);
+pub struct Scope(Option<Connection>);
 
 impl Scope {
-    /// It is somebody's to end.
-    fn leave(mut self) {
+    /// Somebody else knows of it and ends it.
+    pub fn leave(mut self) {
         self.0 = None;
     }
 
-    pub(crate) async fn commit(mut self) -> Result<()> {
+    /// As [`Connection::commit`].
+    pub async fn commit(mut self) -> Result<()> {
         match self.0.take() {
             Some(connection) => connection.commit().await,
             None => Ok(()),
         }
     }
 
-    pub(crate) async fn rollback(mut self) -> Result<()> {
+    /// As [`Connection::rollback`].
+    pub async fn rollback(mut self) -> Result<()> {
         match self.0.take() {
             Some(connection) => connection.rollback().await,
             None => Ok(()),
