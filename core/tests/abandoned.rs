@@ -295,3 +295,23 @@ fn a_savepoint_that_nobody_waited_for_does_not_stand_in_for_the_one_around_it() 
         connection.commit().await
     });
 }
+
+#[test]
+fn a_transaction_that_failed_behind_the_return_to_a_savepoint_is_not_committed() {
+    run(async {
+        let connection = Connection::open(settings()).await?;
+        connection.begin().await?;
+        connection.savepoint().await?;
+        let (mut back, mut bad) =
+            (Box::pin(connection.rollback_to_savepoint()), Box::pin(connection.execute("select 1 / 0", &[])));
+        assert!(futures_util::poll!(back.as_mut()).is_pending());
+        assert!(futures_util::poll!(bad.as_mut()).is_pending());
+        // Both are answered, and heard in the other order.
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        bad.await.unwrap_err();
+        back.await?;
+        assert_eq!(connection.transaction_status(), TransactionStatus::Failed);
+        assert_eq!(connection.commit().await.unwrap_err().sqlstate(), Some("25P02"));
+        Ok(())
+    });
+}

@@ -14,6 +14,8 @@ pub enum TransactionStatus {
 pub(super) struct State {
     pub autocommit: bool,
     pub transaction: TransactionStatus,
+    /// How many statements have failed so far.
+    pub failures: u64,
     /// How many savepoints there are, one within the other, of which their callers know.
     pub savepoints: usize,
     pub closed: bool,
@@ -23,7 +25,14 @@ pub(super) struct State {
 
 impl State {
     pub fn new(autocommit: bool) -> State {
-        State { autocommit, transaction: TransactionStatus::Idle, savepoints: 0, closed: false, hold: None }
+        State {
+            autocommit,
+            transaction: TransactionStatus::Idle,
+            failures: 0,
+            savepoints: 0,
+            closed: false,
+            hold: None,
+        }
     }
 
     pub fn is_idle(&self) -> bool {
@@ -46,6 +55,7 @@ impl State {
 
     /// A statement has failed.
     pub fn fail(&mut self) {
+        self.failures += 1;
         if self.transaction == TransactionStatus::Active {
             self.transaction = TransactionStatus::Failed;
         }

@@ -140,8 +140,14 @@ impl Connection {
     /// Undoes what was done since that savepoint, and forgets it and those within it.
     pub(crate) async fn undo(&self, name: &str) -> Result<()> {
         let undo = format!("rollback to savepoint {name}; release savepoint {name}");
+        let failures = self.own_state(|s| s.failures);
         self.script("rollback_to_savepoint", "", &undo).await?;
-        self.set(TransactionStatus::Active);
+        self.own_state(|s| {
+            // What was sent behind it may have failed, or ended the transaction, before anybody looked at this answer.
+            if s.failures == failures && !s.is_idle() {
+                s.transaction = TransactionStatus::Active;
+            }
+        });
         Ok(())
     }
 }
