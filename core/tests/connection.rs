@@ -233,6 +233,25 @@ fn a_late_answer_of_the_server_that_was_left_does_not_end_the_new_session() {
 }
 
 #[test]
+fn a_session_that_comes_before_the_answer_to_listen_is_heard_listens_as_well() {
+    run(async {
+        let (connection, other) = (Connection::open(settings()).await?, Connection::open(settings()).await?);
+        let mut listen = Box::pin(connection.listen("early"));
+        assert!(futures_util::poll!(listen.as_mut()).is_pending());
+        // It is answered, and nobody looks.
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        kill(&connection).await?;
+        while number(&connection, "select 7").await.is_err() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        listen.await?;
+        other.execute("notify early", &[]).await?;
+        assert!(connection.notification(Duration::from_secs(10)).await?.is_some());
+        Ok(())
+    });
+}
+
+#[test]
 fn common_types_are_decoded() {
     run(async {
         let connection = Connection::open(settings()).await?;

@@ -167,9 +167,14 @@ impl Connection {
 
     /// Subscribes to a channel; effective at commit, and again after a reconnect.
     pub async fn listen(&self, channel: &str) -> Result<()> {
-        self.script("listen", "channel", &listen_sql(channel)).await?;
-        self.channels(|channels| channels.insert(channel.to_owned()));
-        Ok(())
+        self.check_process("listen")?;
+        // Before it is sent: a session that comes before the answer is heard is to listen as well.
+        let is_new = self.channels(|channels| channels.insert(channel.to_owned()));
+        let listens = self.script("listen", "channel", &listen_sql(channel)).await;
+        if is_new && listens.is_err() {
+            self.channels(|channels| channels.remove(channel));
+        }
+        listens
     }
 
     pub async fn unlisten(&self, channel: &str) -> Result<()> {
