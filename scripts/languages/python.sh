@@ -42,6 +42,12 @@ development_wheel() {
 # without_lock PYTHON: whether it is built without the global lock, and so loads no wheel but one of its own.
 without_lock() { "$1" -c 'import sys, sysconfig; sys.exit(not sysconfig.get_config_var("Py_GIL_DISABLED"))'; }
 
+# Of those that PGQUE_TEST_PYTHONS names.
+pythons_without_lock() {
+    local python
+    for python in ${PGQUE_TEST_PYTHONS:-}; do ! without_lock "$python" || echo "$python"; done
+}
+
 # test_wheel PYTHON WHEEL [ARG…]: in an environment where nothing else of ours is.
 test_wheel() {
     local venv wheel=$2
@@ -93,14 +99,14 @@ package_python() {
     trap 'rm -f bindings-python/LICENSE' EXIT
     maturin sdist --manifest-path bindings-python/Cargo.toml --out dist
     # A wheel made with zig runs on any Linux since 2014; without zig, on this one and newer.
-    if has_zig; then
-        release_wheel --zig --compatibility manylinux2014
-    else
+    local python wheel portable=(--zig --compatibility manylinux2014)
+    if ! has_zig; then
         warn "ziglang is missing: this wheel runs only where glibc is as new as here"
-        release_wheel
+        portable=()
     fi
+    release_wheel "${portable[@]}"
+    for python in $(pythons_without_lock); do release_wheel "${portable[@]}" --interpreter "$python"; done
     if has_musl; then release_wheel --zig --target "$(musl_triple)" --compatibility musllinux_1_2; fi
-    local wheel
     for wheel in dist/libpgque-*.whl; do check_wheel "$wheel"; done
 }
 
@@ -133,21 +139,28 @@ check_wheel() {
 artefacts_python() {
     echo "libpgque-$1-cp310-abi3-*.whl"
     [[ ! -d $(musl_std) ]] || echo "libpgque-$1-cp310-abi3-musllinux_1_2_*.whl"
+    [[ -z $(pythons_without_lock) ]] || echo "libpgque-$1-cp3*t-*.whl"
     echo "libpgque-$1.tar.gz"
 }
 
 smoke_python() {
+    local artefact python
+    for artefact in dist/libpgque-*.whl dist/libpgque-*.tar.gz; do
+        # Another C library than this system's, or another Python.
+        [[ $artefact == *musllinux* || $artefact == *t-*.whl ]] || try_artefact python3 "$artefact"
+    done
+    for python in $(pythons_without_lock); do
+        try_artefact "$python" dist/libpgque-*-"$("$python" -c 'import sys; print("cp%d%dt" % sys.version_info[:2])')"-*.whl
+    done
+}
+
+# try_artefact PYTHON FILE: where nothing else of ours is, in a new environment, from another folder.
+try_artefact() {
     local folder
     folder=$(mktemp -d)
-    # Both must work where nothing else of ours is: a new environment, from another folder.
-    for artefact in dist/libpgque-*.whl dist/libpgque-*.tar.gz; do
-        # Another C library than this system's.
-        [[ $artefact != *musllinux* ]] || continue
-        rm -rf "$folder/venv"
-        python3 -m venv "$folder/venv"
-        "$folder/venv/bin/python" -m pip install --quiet --disable-pip-version-check "$artefact"
-        (cd "$folder" && venv/bin/python -c 'import pgque; print(pgque.__version__, pgque.PgqueClient)')
-        (cd "$folder" && venv/bin/pgque --version)
-    done
+    "$1" -m venv "$folder/venv"
+    "$folder/venv/bin/python" -m pip install --quiet --disable-pip-version-check "$2"
+    (cd "$folder" && venv/bin/python -c 'import pgque; print(pgque.__version__, pgque.PgqueClient)')
+    (cd "$folder" && venv/bin/pgque --version)
     rm -rf "$folder"
 }
