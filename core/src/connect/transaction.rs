@@ -79,8 +79,9 @@ impl Connection {
         self.set(TransactionStatus::Idle);
         let result = self.answer(&running, (), pin!(session.client.batch_execute(sql))).await;
         running.done();
-        if result.is_err() && op == "commit" {
-            // After a failed COMMIT (deferred constraint, serialisation) this is a harmless warning.
+        if result.is_err() {
+            // After a failed COMMIT (deferred constraint, serialisation) this is a harmless warning. A ROLLBACK may have
+            // been hit by a request to cancel what came before it.
             let _ = session.client.batch_execute("rollback").await;
         }
         result.map_err(|e| Error::from_driver(op, e))

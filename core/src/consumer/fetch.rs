@@ -251,10 +251,11 @@ impl Consumer {
             work.member = Some(member::auto_name());
             return Ok(true);
         }
-        match work.owner_pid.take() {
-            Some(pid) => Ok(client.end_owner(&self.key(work), pid).await? > 0),
-            None => Ok(false),
-        }
+        let Some(pid) = work.owner_pid else { return Ok(false) };
+        let ended = client.end_owner(&self.key(work), pid).await?;
+        // Not before: one that failed, or was given up, is tried again.
+        work.owner_pid = None;
+        Ok(ended > 0)
     }
 
     /// What only one may do at a time, each name quoted, so that no two pairs look alike.
