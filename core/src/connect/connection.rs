@@ -1,7 +1,7 @@
 //! A connection with transactions: what a typed call, a raw statement and a listener share.
 
 use std::collections::BTreeSet;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use super::raw::{self, check_copy};
 use super::session::{Notification, Pulse, Session};
 use super::settings::Settings;
 use super::state::{State, TransactionStatus};
-use super::statement::{Abandoned, Begun, Hold, Running, end_running, once_sent};
+use super::statement::{Abandoned, Begun, Hold, Running, end_running};
 use super::to_the_end::to_the_end;
 use crate::error::{Error, Kind, Result};
 use crate::executor::{Param, check_nul};
@@ -50,7 +50,6 @@ struct Shared {
 /// What a statement needs to be sent.
 struct Turn<'a> {
     slot: RwLockReadGuard<'a, Option<Arc<Session>>>,
-    session: Arc<Session>,
     /// The BEGIN that travels with it.
     begun: Option<Begun>,
     running: Running,
@@ -97,7 +96,7 @@ impl Connection {
             return true;
         }
         let lost = || match self.0.session.try_read() {
-            Ok(session) => session.as_ref().is_none_or(|s| s.closed_reason().is_some()),
+            Ok(session) => alive(&session).is_none(),
             Err(_) => false,
         };
         self.state(|s| s.closed) || lost()
@@ -143,11 +142,11 @@ impl Connection {
         check_nul("execute", "sql", sql)?;
         check_copy("execute", sql)?;
         params.iter().try_for_each(|p| p.check("execute"))?;
-        let Turn { slot, session, begun, running } = self.enter("execute").await?;
+        let Turn { slot, begun, running } = self.enter("execute").await?;
         let is_alone = self.own_state(|s| s.is_idle());
         let bound = bind(&params);
-        let query = raw::run(&session, sql, &bound, is_alone);
-        let result = self.answer(&running, slot, pin!(query)).await;
+        let query = raw::run(running.session(), sql, &bound, is_alone);
+        let result = running.answer(slot, pin!(query)).await;
         self.leave("execute", running, begun, result).await
     }
 
@@ -160,8 +159,8 @@ impl Connection {
     pub(super) async fn script(&self, op: &'static str, argument: &str, sql: &str) -> Result<()> {
         check_nul(op, argument, sql)?;
         check_copy(op, sql)?;
-        let Turn { slot, session, begun, running } = self.enter(op).await?;
-        let result = self.answer(&running, slot, pin!(session.client.batch_execute(sql))).await;
+        let Turn { slot, begun, running } = self.enter(op).await?;
+        let result = running.answer(slot, pin!(running.session().client.batch_execute(sql))).await;
         self.leave(op, running, begun, result.map_err(|e| Error::from_driver(op, e))).await
     }
 
@@ -276,7 +275,7 @@ impl Connection {
         params: &[Param],
         worth: Worth,
     ) -> (Vec<Row>, Running, Option<Begun>, Result<(), tokio_postgres::Error>) {
-        let Turn { slot, session, begun, running } = turn;
+        let Turn { slot, begun, running } = turn;
         let (bound, mut rows) = (bind(params), Vec::new());
         let is_alone = self.own_state(|s| s.is_idle());
         let again = async {
@@ -284,8 +283,8 @@ impl Connection {
             let slot = if is_alone { Some(self.0.session.read().await) } else { None };
             slot.filter(|_| self.own_state(|s| s.is_idle()))
         };
-        let query = prepared::query(&session, sql, &bound, worth, again, &mut rows);
-        let end = self.answer(&running, slot, pin!(query)).await;
+        let query = prepared::query(running.session(), sql, &bound, worth, again, &mut rows);
+        let end = running.answer(slot, pin!(query)).await;
         (rows, running, begun, end)
     }
 
@@ -297,10 +296,10 @@ impl Connection {
         params: &[Param],
         mut each: impl FnMut(Row) -> Result<()>,
     ) -> Result<()> {
-        let Turn { slot, session, begun, running } = self.enter(op).await?;
+        let Turn { slot, begun, running } = self.enter(op).await?;
         let mut handed_on = Ok(());
         let run = async {
-            let stream = session.client.query_typed_raw(sql, bind(params)).await?;
+            let stream = running.session().client.query_typed_raw(sql, bind(params)).await?;
             let mut stream = std::pin::pin!(stream);
             while let Some(row) = stream.as_mut().try_next().await? {
                 if handed_on.is_ok() {
@@ -309,7 +308,7 @@ impl Connection {
             }
             Ok(())
         };
-        let end = self.answer(&running, slot, pin!(run)).await;
+        let end = running.answer(slot, pin!(run)).await;
         self.leave(op, running, begun, end.map_err(|e| Error::from_driver(op, e))).await?;
         handed_on
     }
@@ -324,7 +323,7 @@ impl Connection {
     ) -> Result<(Option<Row>, Result<()>)> {
         params.iter().try_for_each(|p| p.check(op))?;
         let turn = self.enter(op).await?;
-        let session = turn.session.clone();
+        let session = turn.running.session().clone();
         let (mut rows, running, begun, end) = self.query(turn, sql, params, Worth::AtOnce).await;
         let end = self.leave(op, running, begun, end.map_err(|e| Error::from_driver(op, e))).await;
         match (rows.pop(), end) {
@@ -343,7 +342,7 @@ impl Connection {
         {
             return Ok(turn);
         }
-        let mut slot = self.slot(op).await?;
+        let mut slot = self.0.session.write().await;
         let session = self.live(&mut slot, op).await?;
         let begun = match self.own_state(|s| s.begins()) {
             true => {
@@ -353,18 +352,18 @@ impl Connection {
             false => None,
         };
         let running = self.running(&session, Abandoned::Cancel).await;
-        Ok(Turn { slot: slot.downgrade(), session, begun, running })
+        Ok(Turn { slot: slot.downgrade(), begun, running })
     }
 
     /// The turn of a statement that nothing has to be done for and that nobody keeps back.
     fn join_in<'a>(&self, slot: RwLockReadGuard<'a, Option<Arc<Session>>>) -> Option<Turn<'a>> {
-        let session = slot.as_ref().filter(|session| session.closed_reason().is_none())?.clone();
+        let session = alive(&slot)?;
         if self.own_state(|s| s.begins()) {
             return None;
         }
         let ticket = session.pipeline.ticket_at_once()?;
         let running = Running::new(&session, ticket, Abandoned::Cancel, self.failing());
-        Some(Turn { slot, session, begun: None, running })
+        Some(Turn { slot, begun: None, running })
     }
 
     /// Sends BEGIN and does not wait for the answer. With the slot alone, so that nobody's statement comes before it.
@@ -372,7 +371,7 @@ impl Connection {
         let running = self.running(session, Abandoned::Await).await;
         // Before the answer: it will be open also if nobody waits for that.
         self.set(TransactionStatus::Active);
-        Begun::send(session, running).await
+        Begun::send(running).await
     }
 
     /// What came of a statement, which counts only if the BEGIN that travelled with it was heeded.
@@ -401,19 +400,6 @@ impl Connection {
         }
     }
 
-    /// Waits for the answer to a statement; if nobody does so to the end, it is given up at the server as well. `slot` is
-    /// kept until the statement is sent.
-    ///
-    /// Given by value, the statement would double in size with each function that it is handed on to.
-    pub(super) async fn answer<T>(
-        &self,
-        running: &Running,
-        slot: impl Sized,
-        statement: Pin<&mut impl Future<Output = T>>,
-    ) -> T {
-        running.session().answer(once_sent(slot, statement)).await
-    }
-
     /// Notes that the open transaction, if any, has failed with the server's error.
     async fn leave<T>(&self, op: &'static str, running: Running, begun: Option<Begun>, result: Result<T>) -> Result<T> {
         if result.as_ref().is_err_and(|e| e.sqlstate().is_some()) {
@@ -436,11 +422,10 @@ impl Connection {
 
     async fn session(&self, op: &'static str) -> Result<Arc<Session>> {
         self.send_ahead(op)?;
-        if let Some(session) = self.0.session.read().await.as_ref().filter(|session| session.closed_reason().is_none())
-        {
-            return Ok(session.clone());
+        if let Some(session) = alive(&*self.0.session.read().await) {
+            return Ok(session);
         }
-        let mut slot = self.slot(op).await?;
+        let mut slot = self.0.session.write().await;
         self.live(&mut slot, op).await
     }
 
@@ -532,6 +517,11 @@ impl Drop for Shared {
             std::mem::forget(self.session.get_mut().take());
         }
     }
+}
+
+/// The session in the slot, unless it is closed or lost.
+fn alive(slot: &Option<Arc<Session>>) -> Option<Arc<Session>> {
+    slot.clone().filter(|session| session.closed_reason().is_none())
 }
 
 fn closed(op: &'static str) -> Error {

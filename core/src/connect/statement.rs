@@ -101,6 +101,14 @@ impl Running {
         &self.session
     }
 
+    /// Waits for the answer to the statement; if nobody does so to the end, it is given up at the server as well. `slot` is
+    /// kept until the statement is sent.
+    ///
+    /// Given by value, the statement would double in size with each function that it is handed on to.
+    pub(super) async fn answer<T>(&self, slot: impl Sized, statement: Pin<&mut impl Future<Output = T>>) -> T {
+        self.session.answer(once_sent(slot, statement)).await
+    }
+
     /// Whether there is no other one in flight.
     pub(super) fn is_alone(&self) -> bool {
         self.session.pipeline.lock().tickets.len() == 1
@@ -156,7 +164,6 @@ pub(super) async fn once_sent<T>(slot: impl Sized, mut statement: Pin<&mut impl 
 pub(super) struct Begun(Option<Beginning>);
 
 struct Beginning {
-    session: Arc<Session>,
     running: Running,
     answer: BoxFuture<'static, Result<(), tokio_postgres::Error>>,
     answered: Option<Result<(), tokio_postgres::Error>>,
@@ -164,7 +171,8 @@ struct Beginning {
 
 impl Begun {
     /// Sends it and does not wait for the answer.
-    pub async fn send(session: &Arc<Session>, running: Running) -> Begun {
+    pub async fn send(running: Running) -> Begun {
+        let session = &running.session;
         let sending = session.clone();
         let mut answer: BoxFuture<_> = Box::pin(async move { sending.client.batch_execute("begin").await });
         let sent = std::future::poll_fn(|cx| Poll::Ready(session.send(|| answer.as_mut().poll(cx)))).await;
@@ -172,7 +180,7 @@ impl Begun {
             Poll::Ready(result) => Some(result),
             Poll::Pending => None,
         };
-        Begun(Some(Beginning { session: session.clone(), running, answer, answered }))
+        Begun(Some(Beginning { running, answer, answered }))
     }
 
     pub async fn answer(mut self) -> Result<(), tokio_postgres::Error> {
@@ -182,7 +190,7 @@ impl Begun {
             None => match futures_util::poll!(begun.answer.as_mut()) {
                 // The usual case: it was answered before the statement that it travelled with.
                 Poll::Ready(answer) => answer,
-                Poll::Pending => begun.session.answer(begun.answer).await,
+                Poll::Pending => begun.running.session.answer(begun.answer).await,
             },
         };
         begun.running.done();
@@ -194,12 +202,14 @@ impl Begun {
 /// to be committed, by itself.
 impl Drop for Begun {
     fn drop(&mut self) {
-        let Some(Beginning { session, running, answer, answered }) = self.0.take() else { return };
+        let Some(Beginning { running, answer, answered }) = self.0.take() else { return };
         if let Some(answer) = answered {
             return running.answered(answer);
         }
-        let Some(runtime) = runtime::handle().ok().filter(|_| session.pid == std::process::id()) else { return };
+        let ours = |_: &_| running.session.pid == std::process::id();
+        let Some(runtime) = runtime::handle().ok().filter(ours) else { return };
         runtime.spawn(async move {
+            let session = &running.session;
             // It may have been left behind before the statement that it was to travel with, without which nobody reads
             // its answer.
             session.stir();

@@ -77,7 +77,7 @@ impl Connection {
         };
         // Whatever comes of it now, the transaction is over.
         self.set(TransactionStatus::Idle);
-        let result = self.answer(&running, (), pin!(session.client.batch_execute(sql))).await;
+        let result = running.answer((), pin!(session.client.batch_execute(sql))).await;
         running.done();
         if result.is_err() {
             // After a failed COMMIT (deferred constraint, serialisation) this is a harmless warning. A ROLLBACK may have
